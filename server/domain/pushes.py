@@ -1,0 +1,75 @@
+"""One push: what is sent to one device, after expansion and rendering."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+
+class Provider(StrEnum):
+    """The push service that a device token belongs to, as the contract names it."""
+
+    FCM = "FCM"
+    APN = "APN"
+
+
+class Priority(StrEnum):
+    HIGH = "HIGH"
+    LOW = "LOW"
+
+
+class InterruptionLevel(StrEnum):
+    """Apple's levels, as ``aps.interruption-level`` spells them."""
+
+    PASSIVE = "passive"
+    ACTIVE = "active"
+    TIME_SENSITIVE = "time-sensitive"
+    CRITICAL = "critical"
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What the device shows, already rendered for its recipient. Absent texts are None, not empty."""
+
+    title: str | None = None
+    body: str | None = None
+    subtitle: str | None = None
+    image: str | None = None
+    click_action: str | None = None
+    data: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Presentation:
+    """How the device shows it: the same for every recipient of a send."""
+
+    priority: Priority = Priority.HIGH
+    sound: str | None = None
+    badge: int | None = None
+    category: str | None = None
+    thread_id: str | None = None
+    collapse_key: str | None = None
+    icon: str | None = None
+    color: str | None = None
+    channel_id: str | None = None
+    interruption_level: InterruptionLevel | None = None
+    relevance_score: float | None = None
+    mutable_content: bool = False
+    content_available: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """``push_id`` is the same for every attempt at this device: what a duplicate is recognised by.
+
+    ``expires_at`` (UTC) is when the provider may stop trying to deliver; None leaves the provider's default.
+    """
+
+    push_id: UUID
+    token: str
+    content: Content
+    presentation: Presentation
+    expires_at: datetime | None = None

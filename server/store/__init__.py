@@ -1,0 +1,1 @@
+"""Everything kept in PostgreSQL. With the launcher of the embedded server, the only importer of asyncpg."""
