@@ -1,0 +1,1 @@
+"""What callers of Pharos use: the async client, and on it the `pharos` command."""

@@ -35,7 +35,7 @@ class ContentProblem(NamedTuple):
     message: str
 
 
-class InvalidCredentialContent(ValueError):  # noqa: N818  # the name says what is wrong; "Error" would add nothing
+class InvalidCredentialContent(ValueError):
     """The uploaded content can't be used. Carries every problem found, not the first alone."""
 
     def __init__(self, problems: Sequence[ContentProblem]) -> None:

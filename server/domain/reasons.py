@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
+from enum import IntEnum
 
 
-class Reason(StrEnum):
-    """Stable names; ``pharos.push.v1.DeliveryReason`` has the same ones, held equal by a test."""
+class Reason(IntEnum):
+    """Names and numbers of ``pharos.push.v1.DeliveryReason``, held equal by a test."""
 
-    UNREGISTERED = "UNREGISTERED"
-    INVALID_TOKEN = "INVALID_TOKEN"  # noqa: S105  # a reason, not a secret
-    SENDER_MISMATCH = "SENDER_MISMATCH"
-    PAYLOAD_TOO_LARGE = "PAYLOAD_TOO_LARGE"
-    PAYLOAD_REJECTED = "PAYLOAD_REJECTED"
-    PROVIDER_REJECTED = "PROVIDER_REJECTED"
-    NO_DEVICE = "NO_DEVICE"
-    USER_NOT_FOUND = "USER_NOT_FOUND"
-    USER_DELETED = "USER_DELETED"
-    NO_CREDENTIAL = "NO_CREDENTIAL"
-    CREDENTIAL_REJECTED = "CREDENTIAL_REJECTED"
-    CREDENTIAL_DELETED = "CREDENTIAL_DELETED"
-    RENDER_ERROR = "RENDER_ERROR"
-    EXPIRED = "EXPIRED"
-    OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN"
-    POISON = "POISON"
+    NONE = 0
+    UNREGISTERED = 1
+    INVALID_TOKEN = 2
+    SENDER_MISMATCH = 3
+    PAYLOAD_TOO_LARGE = 4
+    PAYLOAD_REJECTED = 5
+    PROVIDER_REJECTED = 6
+    NO_DEVICE = 7
+    USER_NOT_FOUND = 8
+    USER_DELETED = 9
+    NO_CREDENTIAL = 10
+    CREDENTIAL_REJECTED = 11
+    CREDENTIAL_DELETED = 12
+    RENDER_ERROR = 13
+    EXPIRED = 14
+    OUTCOME_UNKNOWN = 15
+    POISON = 16

@@ -180,6 +180,8 @@ create table notifications (
   reason       smallint not null,
   user_id      uuid,
   providers    smallint not null,  -- bits: 1 a FCM device was tried, 2 an APN device
+  fcm_credential uuid,
+  apn_credential uuid,
   devices      jsonb not null,     -- [[provider, token or null for the recipient's own, status, reason, attempts, message id, code]]
   decided_at   timestamptz not null default now(),
   primary key (account_id, operation_id, index)
@@ -208,7 +210,7 @@ create table events (
   sent          integer not null,
   failed        integer not null,
   canceled      integer not null,
-  due_at        timestamptz not null,
+  created_at    timestamptz not null,  -- the operation's
   primary key (account_id, seq)
 );
 create index events_operation on events (account_id, operation_id, seq);

@@ -229,7 +229,7 @@ class WatchDeliveryStatusResponse(_message.Message):
     END_FIELD_NUMBER: _builtins.int
     RESUME_TOKEN_FIELD_NUMBER: _builtins.int
     resume_token: _builtins.str
-    """Where this message ends: pass it to go on behind it."""
+    """Where this message ends: pass it to go on behind it. Empty in a snapshot that goes on in the next message."""
     @_builtins.property
     def snapshot(self) -> Global___StatusSnapshot:
         """Comes first, unless the stream was resumed."""

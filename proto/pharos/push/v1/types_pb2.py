@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from pharos.push.v1 import options_pb2 as pharos_dot_push_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1apharos/push/v1/types.proto\x12\x0epharos.push.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cpharos/push/v1/options.proto\"0\n\nPagination\x12\x14\n\x04next\x18\x01 \x01(\tB\x06\xa2\xd4\x18\x02\x10\x01\x12\x0c\n\x04self\x18\x02 \x01(\t\"\x86\x04\n\tRecipient\x12\x1b\n\x05token\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80 H\x00\x12\\\n\x07user_id\x18\x02 \x01(\tBI\xbaHFrD2B^comms_(?:pushnotification)?user_[0-7][a-hjkmnpqrstv-z0-9]{25,34}$H\x00\x12\x34\n\x08provider\x18\x03 \x01(\x0e\x32\x18.pharos.push.v1.ProviderB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12W\n\tvariables\x18\x04 \x03(\x0b\x32(.pharos.push.v1.Recipient.VariablesEntryB\x1a\xbaH\x17\x9a\x01\x14\x10\xe8\x07\"\x07r\x05\x10\x01\x18\x80\x02*\x06r\x04(\x80\x80\x04\x12\x30\n\x0evariables_json\x18\x05 \x01(\x0c\x42\x18\xbaH\x06z\x04\x18\x80\x80\x04\xa2\xd4\x18\x0b\n\tvariables\x1a\x30\n\x0eVariablesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01:z\xbaHw\x1au\n\x12recipient.provider\x12\x36\x61 token needs a provider, and a user must not have one\x1a\'has(this.token) == (this.provider != 0)B\x0f\n\x06target\x12\x05\xbaH\x02\x08\x01*H\n\x08Provider\x12\x18\n\x14PROVIDER_UNSPECIFIED\x10\x00\x12\x10\n\x0cPROVIDER_FCM\x10\x01\x12\x10\n\x0cPROVIDER_APN\x10\x02*\xe3\x01\n\x0e\x44\x65liveryStatus\x12\x1f\n\x1b\x44\x45LIVERY_STATUS_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x44\x45LIVERY_STATUS_SCHEDULED\x10\x01\x12\x1a\n\x16\x44\x45LIVERY_STATUS_QUEUED\x10\x02\x12\x18\n\x14\x44\x45LIVERY_STATUS_SENT\x10\x03\x12\x1a\n\x16\x44\x45LIVERY_STATUS_FAILED\x10\x04\x12\x1c\n\x18\x44\x45LIVERY_STATUS_CANCELED\x10\x05\x12!\n\x1d\x44\x45LIVERY_STATUS_UNADDRESSABLE\x10\x06*\xe8\x04\n\x0e\x44\x65liveryReason\x12\x1f\n\x1b\x44\x45LIVERY_REASON_UNSPECIFIED\x10\x00\x12 \n\x1c\x44\x45LIVERY_REASON_UNREGISTERED\x10\x01\x12!\n\x1d\x44\x45LIVERY_REASON_INVALID_TOKEN\x10\x02\x12#\n\x1f\x44\x45LIVERY_REASON_SENDER_MISMATCH\x10\x03\x12%\n!DELIVERY_REASON_PAYLOAD_TOO_LARGE\x10\x04\x12$\n DELIVERY_REASON_PAYLOAD_REJECTED\x10\x05\x12%\n!DELIVERY_REASON_PROVIDER_REJECTED\x10\x06\x12\x1d\n\x19\x44\x45LIVERY_REASON_NO_DEVICE\x10\x07\x12\"\n\x1e\x44\x45LIVERY_REASON_USER_NOT_FOUND\x10\x08\x12 \n\x1c\x44\x45LIVERY_REASON_USER_DELETED\x10\t\x12!\n\x1d\x44\x45LIVERY_REASON_NO_CREDENTIAL\x10\n\x12\'\n#DELIVERY_REASON_CREDENTIAL_REJECTED\x10\x0b\x12&\n\"DELIVERY_REASON_CREDENTIAL_DELETED\x10\x0c\x12 \n\x1c\x44\x45LIVERY_REASON_RENDER_ERROR\x10\r\x12\x1b\n\x17\x44\x45LIVERY_REASON_EXPIRED\x10\x0e\x12#\n\x1f\x44\x45LIVERY_REASON_OUTCOME_UNKNOWN\x10\x0f\x12\x1a\n\x16\x44\x45LIVERY_REASON_POISON\x10\x10\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1apharos/push/v1/types.proto\x12\x0epharos.push.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cpharos/push/v1/options.proto\">\n\nPagination\x12\x19\n\x04next\x18\x01 \x01(\tB\x06\xa2\xd4\x18\x02\x10\x01H\x00\x88\x01\x01\x12\x0c\n\x04self\x18\x02 \x01(\tB\x07\n\x05_next\"\x86\x04\n\tRecipient\x12\x1b\n\x05token\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80 H\x00\x12\\\n\x07user_id\x18\x02 \x01(\tBI\xbaHFrD2B^comms_(?:pushnotification)?user_[0-7][a-hjkmnpqrstv-z0-9]{25,34}$H\x00\x12\x34\n\x08provider\x18\x03 \x01(\x0e\x32\x18.pharos.push.v1.ProviderB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12W\n\tvariables\x18\x04 \x03(\x0b\x32(.pharos.push.v1.Recipient.VariablesEntryB\x1a\xbaH\x17\x9a\x01\x14\x10\xe8\x07\"\x07r\x05\x10\x01\x18\x80\x02*\x06r\x04(\x80\x80\x04\x12\x30\n\x0evariables_json\x18\x05 \x01(\x0c\x42\x18\xbaH\x06z\x04\x18\x80\x80\x04\xa2\xd4\x18\x0b\n\tvariables\x1a\x30\n\x0eVariablesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01:z\xbaHw\x1au\n\x12recipient.provider\x12\x36\x61 token needs a provider, and a user must not have one\x1a\'has(this.token) == (this.provider != 0)B\x0f\n\x06target\x12\x05\xbaH\x02\x08\x01*H\n\x08Provider\x12\x18\n\x14PROVIDER_UNSPECIFIED\x10\x00\x12\x10\n\x0cPROVIDER_FCM\x10\x01\x12\x10\n\x0cPROVIDER_APN\x10\x02*\xe3\x01\n\x0e\x44\x65liveryStatus\x12\x1f\n\x1b\x44\x45LIVERY_STATUS_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x44\x45LIVERY_STATUS_SCHEDULED\x10\x01\x12\x1a\n\x16\x44\x45LIVERY_STATUS_QUEUED\x10\x02\x12\x18\n\x14\x44\x45LIVERY_STATUS_SENT\x10\x03\x12\x1a\n\x16\x44\x45LIVERY_STATUS_FAILED\x10\x04\x12\x1c\n\x18\x44\x45LIVERY_STATUS_CANCELED\x10\x05\x12!\n\x1d\x44\x45LIVERY_STATUS_UNADDRESSABLE\x10\x06*\xe8\x04\n\x0e\x44\x65liveryReason\x12\x1f\n\x1b\x44\x45LIVERY_REASON_UNSPECIFIED\x10\x00\x12 \n\x1c\x44\x45LIVERY_REASON_UNREGISTERED\x10\x01\x12!\n\x1d\x44\x45LIVERY_REASON_INVALID_TOKEN\x10\x02\x12#\n\x1f\x44\x45LIVERY_REASON_SENDER_MISMATCH\x10\x03\x12%\n!DELIVERY_REASON_PAYLOAD_TOO_LARGE\x10\x04\x12$\n DELIVERY_REASON_PAYLOAD_REJECTED\x10\x05\x12%\n!DELIVERY_REASON_PROVIDER_REJECTED\x10\x06\x12\x1d\n\x19\x44\x45LIVERY_REASON_NO_DEVICE\x10\x07\x12\"\n\x1e\x44\x45LIVERY_REASON_USER_NOT_FOUND\x10\x08\x12 \n\x1c\x44\x45LIVERY_REASON_USER_DELETED\x10\t\x12!\n\x1d\x44\x45LIVERY_REASON_NO_CREDENTIAL\x10\n\x12\'\n#DELIVERY_REASON_CREDENTIAL_REJECTED\x10\x0b\x12&\n\"DELIVERY_REASON_CREDENTIAL_DELETED\x10\x0c\x12 \n\x1c\x44\x45LIVERY_REASON_RENDER_ERROR\x10\r\x12\x1b\n\x17\x44\x45LIVERY_REASON_EXPIRED\x10\x0e\x12#\n\x1f\x44\x45LIVERY_REASON_OUTCOME_UNKNOWN\x10\x0f\x12\x1a\n\x16\x44\x45LIVERY_REASON_POISON\x10\x10\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -51,16 +51,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RECIPIENT'].fields_by_name['variables_json']._serialized_options = b'\272H\006z\004\030\200\200\004\242\324\030\013\n\tvariables'
   _globals['_RECIPIENT']._loaded_options = None
   _globals['_RECIPIENT']._serialized_options = b'\272Hw\032u\n\022recipient.provider\0226a token needs a provider, and a user must not have one\032\'has(this.token) == (this.provider != 0)'
-  _globals['_PROVIDER']._serialized_start=676
-  _globals['_PROVIDER']._serialized_end=748
-  _globals['_DELIVERYSTATUS']._serialized_start=751
-  _globals['_DELIVERYSTATUS']._serialized_end=978
-  _globals['_DELIVERYREASON']._serialized_start=981
-  _globals['_DELIVERYREASON']._serialized_end=1597
+  _globals['_PROVIDER']._serialized_start=690
+  _globals['_PROVIDER']._serialized_end=762
+  _globals['_DELIVERYSTATUS']._serialized_start=765
+  _globals['_DELIVERYSTATUS']._serialized_end=992
+  _globals['_DELIVERYREASON']._serialized_start=995
+  _globals['_DELIVERYREASON']._serialized_end=1611
   _globals['_PAGINATION']._serialized_start=105
-  _globals['_PAGINATION']._serialized_end=153
-  _globals['_RECIPIENT']._serialized_start=156
-  _globals['_RECIPIENT']._serialized_end=674
-  _globals['_RECIPIENT_VARIABLESENTRY']._serialized_start=485
-  _globals['_RECIPIENT_VARIABLESENTRY']._serialized_end=533
+  _globals['_PAGINATION']._serialized_end=167
+  _globals['_RECIPIENT']._serialized_start=170
+  _globals['_RECIPIENT']._serialized_end=688
+  _globals['_RECIPIENT_VARIABLESENTRY']._serialized_start=499
+  _globals['_RECIPIENT_VARIABLESENTRY']._serialized_end=547
 # @@protoc_insertion_point(module_scope)

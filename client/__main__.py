@@ -1,0 +1,146 @@
+"""The `pharos` command. What a command needs is imported when it runs, so that each starts quickly."""
+# ruff: noqa: PLC0415 - that is why the imports stand in the functions
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+app = typer.Typer(
+    name="pharos",
+    help="A self-hosted push-notification service.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,  # its tracebacks show local variables, tokens among them
+)
+
+_PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+
+DataDir = Annotated[Path, typer.Option(help="Where everything is kept.")]
+EnvFile = Annotated[
+    Path | None,
+    typer.Option(help="A dev.env; without it PHAROS_GRPC, PHAROS_ACCOUNT_ID, PHAROS_AUTH_TOKEN or ./data/dev.env."),
+]
+
+
+@app.command()
+def up(
+    *,
+    data_dir: DataDir = Path("data"),
+    http_port: Annotated[int, typer.Option(help="REST; 0 is any free port.")] = 8080,
+    grpc_port: Annotated[int, typer.Option(help="gRPC; 0 is any free port.")] = 8081,
+    sandbox: Annotated[bool, typer.Option("--sandbox", help="Deliver to a local FCM and APNs.")] = False,
+    workers: Annotated[int, typer.Option(min=1)] = 1,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Logs to DATA_DIR/logs, not to stderr.")] = False,
+    die_with_parent: Annotated[bool, typer.Option("--die-with-parent", help="Stop when the caller ends.")] = False,
+) -> None:
+    """Run database, server, workers and gateway in one go."""
+    from client.processes import die_with_parent as follow_parent
+    from client.up import UpOptions, run
+
+    if die_with_parent and not follow_parent():
+        raise typer.Exit(1)
+    raise typer.Exit(run(UpOptions(data_dir, http_port, grpc_port, sandbox, workers, quiet)))
+
+
+@app.command()
+def send(
+    *,
+    to: Annotated[list[str] | None, typer.Option(help="user:ID, fcm:TOKEN or apn:TOKEN; repeatable.")] = None,
+    to_file: Annotated[Path | None, typer.Option(help="Recipients, one JSON object a line.")] = None,
+    title: Annotated[str | None, typer.Option(help="A Liquid template.")] = None,
+    body: Annotated[str | None, typer.Option(help="A Liquid template.")] = None,
+    app_name: Annotated[str | None, typer.Option("--app", help="The app; the default app otherwise.")] = None,
+    data: Annotated[list[str] | None, typer.Option(help="KEY=VALUE for the app; repeatable.")] = None,
+    watch_it: Annotated[bool, typer.Option("--watch", help="Follow the delivery.")] = False,
+    env_file: EnvFile = None,
+) -> None:
+    """Send a push notification."""
+    from client.commands import SendOptions, send_once
+
+    options = SendOptions(to or [], to_file, title, body, app_name, data or [], watch_it)
+    _run(send_once(options, env_file))
+
+
+@app.command()
+def watch(
+    operation_id: Annotated[str | None, typer.Argument(help="The operation.")] = None,
+    *,
+    account: Annotated[bool, typer.Option("--account", help="All operations of the account.")] = False,
+    env_file: EnvFile = None,
+) -> None:
+    """Follow the delivery of an operation, or of everything."""
+    if (operation_id is None) != account:
+        raise typer.BadParameter("give either an operation or --account")
+    from client.commands import watch_account, watch_operation
+
+    _run(watch_account(env_file) if operation_id is None else watch_operation(operation_id, env_file))
+
+
+@app.command()
+def demo(
+    *,
+    recipients: Annotated[int, typer.Option(min=100, max=10_000, help="How many get the message.")] = 10_000,
+) -> None:
+    """Start everything with the sandbox, send one message to 10,000 recipients, and check each."""
+    from client.demo import run
+
+    raise typer.Exit(run(recipients))
+
+
+def _pass_on(name: str, module: str, help_text: str, *words: str) -> None:
+    """A command that becomes `python -m module words...` with the rest of the command line."""
+
+    @app.command(name, help=help_text, context_settings=_PASS_ON)
+    def become(context: typer.Context) -> None:
+        _become(module, *words, *context.args)
+
+
+def _become(module: str, *arguments: str) -> NoReturn:
+    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])  # noqa: S606 - our own interpreter, no shell
+
+
+_pass_on("serve", "server", "Run the gRPC server.", "serve")
+_pass_on("work", "server", "Run a delivery worker.", "work")
+_pass_on("migrate", "server", "Bring the database up to date.", "migrate")
+_pass_on("database", "server", "Run the embedded PostgreSQL.", "database")
+_pass_on("accounts", "server", "Manage accounts: `pharos accounts create`.", "accounts")
+_pass_on("gateway", "gateway", "Run the REST gateway.")
+_pass_on("sandbox", "sandbox", "Run the local FCM and APNs.")
+
+
+def _run(work: Coroutine[None, None, None]) -> None:
+    """Runs a command; what went wrong is told in words, not in a traceback."""
+    from client.commands import UsageError
+    from client.connection import NoConnectionError
+    from client.errors import PushError
+    from client.recipients import RecipientError
+
+    try:
+        asyncio.run(work)
+    except (UsageError, NoConnectionError, RecipientError) as error:
+        _fail(str(error), 2)
+    except (PushError, OSError) as error:
+        _fail(str(error), 1)
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    typer.echo(f"pharos: {message}", err=True)
+    raise typer.Exit(code)
+
+
+def main() -> None:
+    """The entry point of the `pharos` command."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

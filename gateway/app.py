@@ -1,0 +1,112 @@
+"""Composition root: the contract, mounted on one gRPC channel, as an ASGI application."""
+
+from __future__ import annotations
+
+import asyncio
+from http import HTTPStatus
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from gateway.calls import Endpoint, EventEndpoint, UnaryEndpoint
+from gateway.contract import Binding, Rpc, read_contract
+from gateway.edge import Edge, base_url
+from gateway.errors import ApiError
+from gateway.routes import Routes
+from gateway.settings import MIB, Settings
+
+_MAX_MESSAGE = 32 * MIB
+_CHANNEL_OPTIONS = (
+    ("grpc.max_send_message_length", _MAX_MESSAGE),
+    ("grpc.max_receive_message_length", _MAX_MESSAGE),
+    ("grpc.max_metadata_size", 64 * 1024),  # error details travel in trailers
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 5_000),
+    ("grpc.enable_http_proxy", 0),  # the service is next door, whatever the environment says
+)
+
+
+def open_channel(target: str) -> grpc.aio.Channel:
+    """The one channel of a gateway; reconnects by itself. Needs a running event loop."""
+    return grpc.aio.insecure_channel(target, options=_CHANNEL_OPTIONS)
+
+
+class Gateway:
+    """The ASGI application. `drain` ends its event streams, so that a server can stop."""
+
+    def __init__(self, channel: grpc.aio.Channel, settings: Settings) -> None:
+        self._draining = asyncio.Event()
+        self._settings = settings
+        self._health = health_pb2_grpc.HealthStub(channel)
+        self._routes = _mount(channel, settings, self._draining)
+        self._app = Starlette(
+            routes=[Route("/healthz", _alive), Route("/readyz", self._ready)],
+            middleware=[Middleware(Edge, public_url=settings.public_url)],
+            exception_handlers={HTTPException: self._http_error},
+        )
+        # Not mounted: a mount at / would also take the wrong methods of the routes above.
+        self._app.router.default = self._api
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
+
+    def drain(self) -> None:
+        """End every event stream; their clients resume elsewhere."""
+        self._draining.set()
+
+    async def _api(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        try:
+            endpoint, variables = self._routes.find(request.method, scope["raw_path"])
+            response = await endpoint(request, variables)
+        except ApiError as error:
+            response = error.response(base_url(scope, self._settings.public_url))
+        await response(scope, receive, send)
+
+    async def _ready(self, _: Request) -> Response:
+        try:
+            answer = await self._health.Check(health_pb2.HealthCheckRequest(), timeout=self._settings.readiness_timeout)
+        except grpc.aio.AioRpcError:
+            return _state("unreachable", HTTPStatus.SERVICE_UNAVAILABLE)
+        if self._draining.is_set() or answer.status != health_pb2.HealthCheckResponse.SERVING:
+            return _state("not serving", HTTPStatus.SERVICE_UNAVAILABLE)
+        return _state("ok", HTTPStatus.OK)
+
+    async def _http_error(self, request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        known = ApiError(HTTPStatus(error.status_code), headers=dict(error.headers or {}))
+        return known.response(base_url(request.scope, self._settings.public_url))
+
+
+def _mount(channel: grpc.aio.Channel, settings: Settings, draining: asyncio.Event) -> Routes[Endpoint]:
+    routes: Routes[Endpoint] = Routes()
+    for rpc in read_contract():
+        for binding in rpc.bindings:
+            routes.add(binding, _endpoint(rpc, binding, channel, settings, draining))
+    return routes
+
+
+def _endpoint(
+    rpc: Rpc, binding: Binding, channel: grpc.aio.Channel, settings: Settings, draining: asyncio.Event
+) -> Endpoint:
+    if rpc.method.server_streaming:
+        return EventEndpoint(rpc, binding, channel, settings, draining)
+    return UnaryEndpoint(rpc, binding, channel, settings)
+
+
+async def _alive(_: Request) -> Response:
+    return _state("ok", HTTPStatus.OK)
+
+
+def _state(state: str, status: HTTPStatus) -> Response:
+    return JSONResponse({"status": state}, status)

@@ -1,0 +1,141 @@
+"""One REST request into the request message of its RPC: path, query, headers and body."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import parse_qsl
+
+from google.protobuf.descriptor import Descriptor
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+from starlette.datastructures import Headers
+from starlette.requests import Request
+
+from gateway.auth import basic_authorization
+from gateway.body import read_body
+from gateway.contract import Binding
+from gateway.decode import BodyDecoder, Member, choice_problems
+from gateway.errors import Problem, invalid
+from gateway.schema import JsonField, json_fields, oneofs
+from gateway.settings import Settings
+
+_MAX_PARAMETERS = 100
+
+
+class RequestReader:
+    """Reads the requests of one binding."""
+
+    def __init__(self, message: Descriptor, binding: Binding, settings: Settings) -> None:
+        self._settings = settings
+        self._message = GetMessageClass(message)
+        known = {field.proto.name: field for field in json_fields(message)}
+        taken = _taken_by_path(message, binding.variables)
+        self._path = {name: Member.of(known[name]) for name in binding.variables}
+        self._headers = {field.options.header: Member.of(field) for field in known.values() if field.options.header}
+        self._query = {} if binding.body else _query_members(known.values(), taken)
+        self._body = BodyDecoder(message, taken if binding.body else known)
+        self._oneofs = oneofs(message)
+        self._needs_body = binding.body
+        self._ignores_body = binding.http_method == "GET"
+
+    async def read(self, request: Request, variables: Mapping[str, str]) -> Message:
+        """The request message. Raises ApiError 400, 408, 413 or 415."""
+        problems: list[Problem] = []
+        arguments = _read_path(self._path, variables, problems)
+        arguments |= self._read_query(request.scope["query_string"], problems)
+        arguments |= _read_headers(self._headers, request.headers, problems)
+        if problems:
+            raise invalid(problems)
+        return self._message(**arguments, **await self._read_body(request))
+
+    def _read_query(self, query: bytes, problems: list[Problem]) -> dict[str, Any]:
+        parameters = _parameters(query)
+        problems.extend(choice_problems(self._query, self._oneofs, dict(parameters), None))
+        return _read_parameters(self._query, parameters, problems)
+
+    async def _read_body(self, request: Request) -> dict[str, Any]:
+        if self._ignores_body:
+            return {}
+        body = await read_body(request, self._settings)
+        if not body and self._needs_body:
+            raise invalid([Problem("The body is empty; it should be a JSON object", "$")])
+        return self._body.decode(body) if body else {}
+
+
+def call_metadata(request: Request) -> tuple[tuple[str, str], ...]:
+    """What every call carries along. Raises ApiError 401 when there are no credentials to carry."""
+    return (
+        ("authorization", basic_authorization(request.headers.get("authorization"))),
+        ("x-request-id", request.state.request_id),
+    )
+
+
+def _taken_by_path(message: Descriptor, variables: Iterable[str]) -> set[str]:
+    """Fields that the path decides: its variables and what shares a oneof with one of them."""
+    taken = set(variables)
+    for name in variables:
+        group = message.fields_by_name[name].containing_oneof
+        if group is not None:
+            taken |= {field.name for field in group.fields}
+    return taken
+
+
+def _query_members(fields: Iterable[JsonField], taken: set[str]) -> dict[str, Member]:
+    members = [Member.of(field) for field in fields if field.proto.name not in taken and not field.options.header]
+    return {member.name: member for member in members if member.value.is_word and member.kind != "map"}
+
+
+def _read_path(members: Mapping[str, Member], variables: Mapping[str, str], problems: list[Problem]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, text in variables.items():
+        _read_text(members[name], text, f"$.{members[name].name}", found, problems)
+    return found
+
+
+def _read_parameters(
+    members: Mapping[str, Member], parameters: Iterable[tuple[str, str]], problems: list[Problem]
+) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, text in parameters:
+        member = members.get(key)
+        if member is None:
+            problems.append(Problem(f"Unknown query parameter `{key[:100]}`"))
+        elif member.kind == "one" and member.proto_name in found:
+            problems.append(Problem(f"The query parameter `{key}` is given twice", f"$.{key}"))
+        else:
+            _read_text(member, text, f"$.{key}", found, problems)
+    return found
+
+
+def _parameters(query: bytes) -> list[tuple[str, str]]:
+    try:
+        pairs = parse_qsl(query.decode(), keep_blank_values=True, errors="strict", max_num_fields=_MAX_PARAMETERS)
+    except ValueError:
+        raise invalid([Problem("The query string is not valid")]) from None
+    if any("\0" in key or "\0" in text for key, text in pairs):
+        raise invalid([Problem("The character U+0000 is not allowed")])
+    return pairs
+
+
+def _read_headers(members: Mapping[str, Member], headers: Headers, problems: list[Problem]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for header, member in members.items():
+        texts = headers.getlist(header)
+        if len(texts) > 1 or texts == [""]:
+            problems.append(Problem(f"{header}: expected one value, not empty"))
+        elif texts:
+            _read_text(member, texts[0], None, found, problems)
+    return found
+
+
+def _read_text(member: Member, text: str, context: str | None, found: dict[str, Any], problems: list[Problem]) -> None:
+    try:
+        value = member.value.from_text(text)
+    except ValueError as error:
+        problems.append(Problem(str(error), context))
+        return
+    if member.kind == "list":
+        found.setdefault(member.proto_name, []).append(value)
+    else:
+        found[member.proto_name] = value

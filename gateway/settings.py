@@ -1,0 +1,24 @@
+"""What a gateway can be told, with the limits of the REST contract as defaults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """Sizes are in bytes, times in seconds."""
+
+    public_url: str = ""
+    """What stands in front of every URL in an answer; empty for the scheme and host of each request."""
+    max_body: int = 32 * MIB
+    upload_timeout: float = 60.0
+    call_timeout: float = 30.0
+    """For one unary call. An idempotent retry may wait 10 s for the first call, and then still has to be answered."""
+    readiness_timeout: float = 2.0
+    heartbeat: float = 10.0
+    """An event stream that has nothing to say for so long gets a comment."""
+    write_timeout: float = 60.0
+    """An event stream whose client takes nothing for so long is ended."""

@@ -1,0 +1,101 @@
+"""The sandbox as a whole: wires vendors, listeners and the control port, in a process of its own or in a test."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sandbox import identity
+from sandbox.apns import Apns
+from sandbox.control import Control
+from sandbox.fcm import Fcm
+from sandbox.identity import Identity
+from sandbox.ledger import Ledger
+from sandbox.listener import Listener, server_tls
+from sandbox.oauth import AccessTokens, TokenEndpoint
+from sandbox.provider_token import ProviderTokens
+from sandbox.rules import Rules
+from sandbox.wire import Vendor
+
+
+@dataclass(frozen=True, slots=True)
+class Urls:
+    """Where the sandbox listens."""
+
+    control: str
+    fcm: str
+    oauth: str
+    apns: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """What to listen on; 0: any free port."""
+
+    fcm: int = 0
+    apns: int = 0
+    control: int = 0
+
+
+class Sandbox:
+    """A running sandbox: ``urls``, the credentials in ``identity``, the ``ledger``, and the ``rules`` to script it."""
+
+    def __init__(self, credentials: Identity, ledger: Ledger, rules: Rules, tokens: AccessTokens, urls: Urls) -> None:
+        self.identity = credentials
+        self.ledger = ledger
+        self.rules = rules
+        self.access_tokens = tokens
+        self.urls = urls
+
+    @classmethod
+    @asynccontextmanager
+    async def start(
+        cls, directory: Path, ports: Ports | None = None, host: str = "127.0.0.1"
+    ) -> AsyncIterator[Sandbox]:
+        """Serves until the block is left. Credentials are made in ``directory`` if it has none.
+
+        Raises OSError if a port is taken, ValueError if the directory's credentials are not the sandbox's.
+        """
+        ports = ports or Ports()
+        credentials = identity.open_identity(directory)
+        ledger, rules, tokens = Ledger(), Rules(), AccessTokens()
+        oauth = TokenEndpoint(credentials, tokens, rules)
+        fcm_tls = server_tls(credentials, ["h2", "http/1.1"], client_certificates=False)
+        apns_tls = server_tls(credentials, ["h2"], client_certificates=True)
+        async with AsyncExitStack() as stack:
+            fcm_port = await _listen(stack, Fcm(tokens, oauth, ledger, rules), fcm_tls, host, ports.fcm)
+            apns = Apns(ProviderTokens(credentials), ledger, rules)
+            apns_port = await _listen(stack, apns, apns_tls, host, ports.apns)
+            control_port = await _listen(stack, Control(ledger, rules, tokens), None, host, ports.control)
+            fcm_url = f"https://localhost:{fcm_port}"
+            urls = Urls(f"http://{host}:{control_port}", fcm_url, f"{fcm_url}/token", f"https://localhost:{apns_port}")
+            oauth.url = urls.oauth
+            credentials.point_service_account_at(urls.oauth)
+            yield cls(credentials, ledger, rules, tokens, urls)
+
+    def describe(self) -> dict[str, str]:
+        """What a client needs to know, as the ready line prints it."""
+        return {
+            "controlUrl": self.urls.control,
+            "fcmUrl": self.urls.fcm,
+            "oauthUrl": self.urls.oauth,
+            "apnsUrl": self.urls.apns,
+            "caFile": str(self.identity.ca_file),
+            "fcmKeyFile": str(self.identity.fcm_key_file),
+            "apnsCertFile": str(self.identity.apns_cert_file),
+            "apnsKeyFile": str(self.identity.apns_key_file),
+            "apnsP8File": str(self.identity.apns_p8_file),
+            "apnsKeyId": identity.APNS_KEY_ID,
+            "apnsTeamId": identity.APNS_TEAM_ID,
+            "apnsTopic": identity.APNS_TOPIC,
+            "fcmProjectId": identity.PROJECT_ID,
+        }
+
+
+async def _listen(stack: AsyncExitStack, vendor: Vendor, tls: ssl.SSLContext | None, host: str, port: int) -> int:
+    listener = Listener(vendor, tls)
+    stack.push_async_callback(listener.close)
+    return await listener.open(host, port)

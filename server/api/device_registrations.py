@@ -1,0 +1,98 @@
+"""DeviceRegistrationService: the devices of users under apps."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+from uuid import UUID
+
+import grpc
+from pharos.push.v1 import device_registrations_pb2 as pb
+from pharos.push.v1 import device_registrations_pb2_grpc
+
+from server.api.calls import current_account
+from server.api.convert import BASE_PATH, PROVIDER_NUMBERS, PROVIDERS, id_in_field, id_in_path
+from server.api.requests import request_key, result_of
+from server.domain import ids
+from server.domain.devices import Device, DeviceRegistration, NewDevice, normal_token
+from server.domain.errors import Invalid, NotFound, NotImplementedYet, Violation
+from server.domain.ids import Kind
+from server.domain.requests import Done, RequestKey
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class Registrations(Protocol):
+    """Where registrations are kept."""
+
+    async def register(self, account: UUID, new: NewDevice, key: RequestKey | None = None) -> Done[UUID]: ...
+
+    async def get(self, account: UUID, registration_id: UUID) -> DeviceRegistration | None: ...
+
+
+class DeviceRegistrationServicer(device_registrations_pb2_grpc.DeviceRegistrationServiceServicer):
+    def __init__(self, registrations: Registrations) -> None:
+        self._registrations = registrations
+
+    async def RegisterDevice(self, request: pb.RegisterDeviceRequest, context: Context) -> pb.RegisterDeviceResponse:
+        new = _new_device(request)
+        done = await self._registrations.register(current_account(), new, request_key(request))
+        name = ids.encode(Kind.DEVICE_REGISTRATION, result_of(done, context))
+        return pb.RegisterDeviceResponse(resource_id=name, resource_location=_location(name))
+
+    async def BatchRegisterDevices(
+        self, request: pb.BatchRegisterDevicesRequest, context: Context
+    ) -> pb.BatchRegisterDevicesResponse:
+        raise NotImplementedYet("devices can't be registered in batches yet")
+
+    async def GetDeviceRegistration(
+        self, request: pb.GetDeviceRegistrationRequest, context: Context
+    ) -> pb.GetDeviceRegistrationResponse:
+        registration_id = id_in_path(Kind.DEVICE_REGISTRATION, request.device_registration_id)
+        registration = await self._registrations.get(current_account(), registration_id)
+        if registration is None:
+            raise NotFound("there is no such device registration")
+        return pb.GetDeviceRegistrationResponse(device_registration=_message(registration))
+
+    async def ListDeviceRegistrations(
+        self, request: pb.ListDeviceRegistrationsRequest, context: Context
+    ) -> pb.ListDeviceRegistrationsResponse:
+        raise NotImplementedYet("device registrations can't be listed yet")
+
+    async def DeleteDeviceRegistration(
+        self, request: pb.DeleteDeviceRegistrationRequest, context: Context
+    ) -> pb.DeleteDeviceRegistrationResponse:
+        raise NotImplementedYet("device registrations can't be deleted yet")
+
+
+def _new_device(request: pb.RegisterDeviceRequest) -> NewDevice:
+    user = id_in_field(Kind.USER, request.user_id, "user_id") if request.user_id else None
+    return NewDevice(_device(request), request.app_name or None, user)
+
+
+def _device(request: pb.RegisterDeviceRequest) -> Device:
+    provider = PROVIDERS[request.provider]
+    token = normal_token(provider, request.token)
+    if token is None:
+        raise Invalid(Violation("token", "must be hexadecimal for APN"))
+    return Device(provider, token)
+
+
+def _message(registration: DeviceRegistration) -> pb.DeviceRegistration:
+    user = ids.encode(Kind.USER, registration.user_id)
+    app = registration.app_name
+    return pb.DeviceRegistration(
+        id=ids.encode(Kind.DEVICE_REGISTRATION, registration.registration_id),
+        app_name=app,
+        user_id=user,
+        devices=[
+            pb.Device(provider=PROVIDER_NUMBERS[device.provider], token=device.token) for device in registration.devices
+        ],
+        related=[
+            pb.RelatedResource(id=user, name="user", uri=f"/Users/{user}"),
+            pb.RelatedResource(id=app, name="push_notification_app", uri=f"/PushNotifications/Apps/{app}"),
+        ],
+    )
+
+
+def _location(name: str) -> str:
+    return f"{BASE_PATH}/DeviceRegistrations/{name}"

@@ -1,0 +1,149 @@
+"""What every call of our services goes through: request id, authentication, validation, error mapping, a log line."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+import time
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Final, TypeAlias
+from uuid import uuid4
+
+import grpc
+import structlog
+from google.protobuf.message import Message
+from google.rpc import code_pb2
+from grpc_status import rpc_status
+
+from server.api.authentication import Authenticator
+from server.api.calls import Call, current_call
+from server.api.errors import status_of
+from server.api.validation import check
+from server.domain.errors import NotImplementedYet
+
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+
+_OPEN: Final = ("/grpc.health.v1.", "/grpc.reflection.")
+_REQUEST_ID = re.compile(r"[!-~]{1,128}")
+_log = structlog.get_logger("server.api")
+
+
+class CallInterceptor(grpc.aio.ServerInterceptor):
+    """Guards unary and server-streaming methods; the latter must be async generators.
+
+    Health and reflection are open to all. Handlers raise domain errors and never abort themselves.
+    """
+
+    def __init__(self, authenticator: Authenticator) -> None:
+        self._authenticator = authenticator
+        self._handlers: dict[str, Handler] = {}
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler:
+        method = handler_call_details.method
+        known = self._handlers.get(method)
+        if known is not None:
+            return known
+        handler = await continuation(handler_call_details)
+        if handler is None:
+            return grpc.unary_unary_rpc_method_handler(self._refuse_unknown(method))
+        self._handlers[method] = handler if method.startswith(_OPEN) else self._guard(method, handler)
+        return self._handlers[method]
+
+    def _guard(self, method: str, handler: Handler) -> Handler:
+        codec = {
+            "request_deserializer": handler.request_deserializer,
+            "response_serializer": handler.response_serializer,
+        }
+        if handler.unary_unary is not None:
+            return grpc.unary_unary_rpc_method_handler(self._guard_unary(method, handler.unary_unary), **codec)
+        if handler.unary_stream is not None:
+            return grpc.unary_stream_rpc_method_handler(self._guard_stream(method, handler.unary_stream), **codec)
+        raise TypeError(f"{method} streams requests: the interceptor does not know how to guard that")
+
+    def _guard_unary(self, method: str, answer: Callable[..., Any]) -> Callable[..., Any]:
+        async def guarded(request: Message, context: Context) -> Any:
+            async with self._call(method, context):
+                check(request)
+                return await answer(request, context)
+
+        return guarded
+
+    def _guard_stream(self, method: str, answer: Callable[..., Any]) -> Callable[..., Any]:
+        async def guarded(request: Message, context: Context) -> None:
+            async with self._call(method, context):
+                check(request)
+                async with contextlib.aclosing(answer(request, context)) as messages:
+                    async for message in messages:
+                        await context.write(
+                            message
+                        )  # yielded, a call's end would reach the handler only some time later
+
+        return guarded
+
+    def _refuse_unknown(self, method: str) -> Callable[..., Any]:
+        async def refuse(_request: bytes, context: Context) -> None:
+            async with self._call(method, context):
+                raise NotImplementedYet("this server does not have this method")
+
+        return refuse
+
+    @contextlib.asynccontextmanager
+    async def _call(self, method: str, context: Context) -> AsyncIterator[None]:
+        began = time.perf_counter()
+        metadata = dict(context.invocation_metadata() or ())
+        call = Call(method, _request_id(metadata.get("x-request-id")))
+        current_call.set(call)
+        try:
+            call.account = await self._authenticator.account(str(metadata.get("authorization", "")))
+            yield
+        except asyncio.CancelledError:
+            _log_end(call, began, "CANCELLED")
+            raise
+        except Exception as raised:  # noqa: BLE001 - the caller is told as little as its kind allows, the log the rest
+            error = (
+                NotImplementedYet("this server does not have this method")
+                if isinstance(raised, NotImplementedError)
+                else raised
+            )
+            status = status_of(error, call.request_id)
+            _log_end(call, began, code_pb2.Code.Name(status.code), error if status.code == code_pb2.INTERNAL else None)
+            await context.abort_with_status(rpc_status.to_status(status))
+        else:
+            _log_end(call, began, "OK")
+
+
+def _request_id(given: str | bytes | None) -> str:
+    if isinstance(given, str) and _REQUEST_ID.fullmatch(given):
+        return given
+    return uuid4().hex
+
+
+def _log_end(call: Call, began: float, code: str, fault: Exception | None = None) -> None:
+    event = {
+        "method": call.method,
+        "code": code,
+        "ms": round((time.perf_counter() - began) * 1000, 1),
+        "request_id": call.request_id,
+        "account": str(call.account) if call.account else None,
+    }
+    if fault is None:
+        _log.info("call", **event)
+    else:
+        _log.error("call", **event, error=type(fault).__qualname__, traceback=_frames(fault))
+
+
+def _frames(error: BaseException) -> str:
+    """Where it happened. Errors' texts stay out: those of drivers and parsers quote what they were given."""
+    chain: list[str] = []
+    link: BaseException | None = error
+    while link is not None:
+        chain.append("".join([*traceback.format_tb(link.__traceback__), type(link).__qualname__]))
+        link = link.__cause__ or link.__context__
+    return "\nwhile handling\n".join(chain)

@@ -1,0 +1,72 @@
+"""OperationService: sends as a whole."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+from uuid import UUID
+
+import grpc
+from pharos.push.v1 import operations_pb2 as pb
+from pharos.push.v1 import operations_pb2_grpc
+
+from server.api import pages
+from server.api.calls import current_account
+from server.api.convert import id_in_path
+from server.api.notification_messages import error_message
+from server.api.operation_messages import operation_message
+from server.domain.errors import NotFound, NotImplementedYet
+from server.domain.ids import Kind
+from server.domain.notifications import DeliveryError
+from server.domain.operations import Operation
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class Operations(Protocol):
+    """Where operations are kept."""
+
+    async def get(self, account: UUID, operation_id: UUID) -> Operation | None: ...
+
+
+class Errors(Protocol):
+    """Where recipients are read back."""
+
+    async def errors(self, account: UUID, operation_id: UUID, first: int, limit: int) -> list[DeliveryError]: ...
+
+
+class OperationServicer(operations_pb2_grpc.OperationServiceServicer):
+    def __init__(self, operations: Operations, errors: Errors) -> None:
+        self._operations = operations
+        self._errors = errors
+
+    async def GetOperation(self, request: pb.GetOperationRequest, context: Context) -> pb.GetOperationResponse:
+        operation = await self._get(id_in_path(Kind.OPERATION, request.operation_id))
+        return pb.GetOperationResponse(operation=operation_message(operation))
+
+    async def ListOperations(self, request: pb.ListOperationsRequest, context: Context) -> pb.ListOperationsResponse:
+        raise NotImplementedYet("operations can't be listed yet")
+
+    async def ListOperationErrors(
+        self, request: pb.ListOperationErrorsRequest, context: Context
+    ) -> pb.ListOperationErrorsResponse:
+        operation = await self._get(id_in_path(Kind.OPERATION, request.operation_id))
+        token = pages.Token.of(request)
+        key = token.decode(request.page_token)
+        limit = request.page_size or pages.DEFAULT_SIZE
+        found = await self._errors.errors(
+            current_account(), operation.operation_id, int(key[0]) if key else 0, limit + 1
+        )
+        following = (str(found[limit].index),) if len(found) > limit else None
+        return pb.ListOperationErrorsResponse(
+            errors=[error_message(error) for error in found[:limit]],
+            pagination=token.pagination(request.page_token, following),
+        )
+
+    async def CancelOperation(self, request: pb.CancelOperationRequest, context: Context) -> pb.CancelOperationResponse:
+        raise NotImplementedYet("operations can't be canceled yet")
+
+    async def _get(self, operation_id: UUID) -> Operation:
+        operation = await self._operations.get(current_account(), operation_id)
+        if operation is None:
+            raise NotFound("there is no such operation")
+        return operation

@@ -1,0 +1,65 @@
+"""Page tokens: opaque to callers, good for the list and filters that they came from."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+from google.protobuf.message import Message
+from pharos.push.v1 import types_pb2
+
+from server.domain.errors import Invalid, Violation
+
+DEFAULT_SIZE: Final = 50
+_VERSION: Final = "1"
+
+
+class _Content(msgspec.Struct, array_like=True):
+    version: str
+    filters: str
+    key: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """Makes and reads the tokens of one list: ``filters`` is a digest of its method and filters."""
+
+    filters: str
+
+    @classmethod
+    def of(cls, request: Message) -> Token:
+        """Return the tokens' maker for a list request that has ``page_size`` and ``page_token``."""
+        bare = type(request)()
+        bare.CopyFrom(request)
+        bare.ClearField("page_size")
+        bare.ClearField("page_token")
+        digest = hashlib.sha256(request.DESCRIPTOR.full_name.encode() + bare.SerializeToString(deterministic=True))
+        return cls(digest.hexdigest()[:12])
+
+    def encode(self, key: tuple[str, ...]) -> str:
+        """Return the token of the page that begins at ``key``."""
+        return (
+            base64.urlsafe_b64encode(msgspec.msgpack.encode(_Content(_VERSION, self.filters, key))).decode().rstrip("=")
+        )
+
+    def decode(self, token: str) -> tuple[str, ...] | None:
+        """Return the key that the page begins at, None for the first page. Raises ``Invalid``."""
+        if not token:
+            return None
+        try:
+            raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
+            content = msgspec.msgpack.decode(raw, type=_Content)
+        except (ValueError, msgspec.DecodeError) as error:
+            raise Invalid(Violation("page_token", "is not a page token")) from error
+        if content.version != _VERSION or content.filters != self.filters:
+            raise Invalid(Violation("page_token", "belongs to a list with other filters"))
+        return content.key or None
+
+    def pagination(self, own: str, following: tuple[str, ...] | None) -> types_pb2.Pagination:
+        """Return the tokens of this page, which ``own`` led to, and of the next; the empty key is the beginning."""
+        pagination = types_pb2.Pagination(next=None if following is None else self.encode(following))
+        setattr(pagination, "self", own or self.encode(()))  # noqa: B010 # no argument can have this name
+        return pagination

@@ -1,0 +1,186 @@
+"""A send request's meaning: what its syntax can't say, checked before anything is stored."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, Protocol
+
+import msgspec
+from pharos.push.v1 import push_notifications_pb2, types_pb2
+
+from server.api.convert import PROVIDERS, id_in_field
+from server.domain.credentials import CredentialType
+from server.domain.devices import normal_token
+from server.domain.errors import Invalid, NotImplementedYet, Violation
+from server.domain.ids import Kind
+from server.domain.operations import Message, Recipient
+from server.domain.pushes import InterruptionLevel, Presentation, Priority
+from server.domain.templates import ContentSource, TemplateError
+
+_Request = push_notifications_pb2.SendPushNotificationRequest
+_MOST_VIOLATIONS: Final = 50
+_RESERVED_KEYS: Final = ("from", "message_type", "aps", "pharosPushId")
+_RESERVED_PREFIXES: Final = ("google.", "gcm.")
+_JSON_NAMES: Final = {"clickAction": "click_action"}
+_NUL_ESCAPE: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+_decode_object = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+class Renderer(Protocol):
+    """Parses a send's texts. Raises ``TemplateError``."""
+
+    def compile(self, source: ContentSource) -> object: ...
+
+
+def refuse_unfinished(request: _Request) -> None:
+    """Raise ``NotImplementedYet`` for what the contract has and this server does not: it is never ignored."""
+    if request.HasField("schedule"):
+        raise NotImplementedYet("schedule: this server can't schedule sends yet")
+    if request.HasField("overrides"):
+        raise NotImplementedYet("overrides: this server does not have overrides yet")
+    if request.dry_run:
+        raise NotImplementedYet("dry_run: this server has no dry runs yet")
+
+
+def message(request: _Request, renderer: Renderer) -> Message:
+    """Return the templates and presentation. Raises ``Invalid``."""
+    source = _content(request)
+    violations = [*_content_problems(request, source), *_template_problems(source, renderer)]
+    if violations:
+        raise Invalid(*violations)
+    return Message(source, _presentation(request))
+
+
+def recipients(request: _Request) -> list[Recipient]:
+    """Return the recipients. Raises ``Invalid`` with the first 50 problems."""
+    violations: list[Violation] = []
+    found: list[Recipient] = []
+    for index, recipient in enumerate(request.to):
+        try:
+            found.append(_recipient(recipient, f"to[{index}]"))
+        except Invalid as error:
+            violations.extend(error.violations)
+            if len(violations) >= _MOST_VIOLATIONS:
+                break
+    if violations:
+        raise Invalid(*violations)
+    return found
+
+
+def unreachable_tokens(found: Sequence[Recipient], types: frozenset[CredentialType]) -> list[Violation]:
+    """Return a problem for each direct token whose provider has no credential among ``types``, at most 50."""
+    usable = {provider for provider in PROVIDERS.values() if types & _TYPES_OF[provider]}
+    if usable == set(PROVIDERS.values()):
+        return []
+    violations: list[Violation] = []
+    for index, recipient in enumerate(found):
+        if recipient.provider is not None and recipient.provider not in usable:
+            violations.append(
+                Violation(f"to[{index}].provider", f"the app has no {recipient.provider.value} credential")
+            )
+        if len(violations) == _MOST_VIOLATIONS:
+            break
+    return violations
+
+
+def _recipient(recipient: types_pb2.Recipient, field: str) -> Recipient:
+    variables = _variables(recipient, field)
+    if recipient.WhichOneof("target") == "user_id":
+        return Recipient(user_id=id_in_field(Kind.USER, recipient.user_id, f"{field}.user_id"), variables=variables)
+    provider = PROVIDERS[recipient.provider]
+    token = normal_token(provider, recipient.token)
+    if token is None:
+        raise Invalid(Violation(f"{field}.token", "must be hexadecimal for APN"))
+    return Recipient(token=token, provider=provider, variables=variables)
+
+
+def _variables(recipient: types_pb2.Recipient, field: str) -> str | None:
+    """Return the JSON object's text: ``variables_json`` merged over ``variables``."""
+    raw = recipient.variables_json
+    if not raw and not recipient.variables:
+        return None
+    try:
+        typed = _decode_object(raw) if raw else {}
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise Invalid(Violation(f"{field}.variables_json", "must be a JSON object")) from None
+    if _NUL_ESCAPE.search(raw):
+        raise Invalid(Violation(f"{field}.variables_json", "must not contain U+0000"))
+    if not recipient.variables:
+        return raw.decode()
+    return msgspec.json.encode({**recipient.variables, **typed}).decode()
+
+
+def _content(request: _Request) -> ContentSource:
+    content = request.content
+    return ContentSource(
+        title=content.title if content.HasField("title") else None,
+        body=content.body if content.HasField("body") else None,
+        subtitle=content.subtitle if content.HasField("subtitle") else None,
+        image=request.image if request.HasField("image") else None,
+        click_action=request.click_action if request.HasField("click_action") else None,
+        data=dict(request.data),
+    )
+
+
+def _content_problems(request: _Request, source: ContentSource) -> Iterator[Violation]:
+    if not source.body and not request.content_available:
+        yield Violation("content.body", "is required, unless content_available is set")
+    if source.image is not None and not source.image.startswith(("https://", "{")):
+        yield Violation("image", "must be an https URL")
+    for key in source.data:
+        if key in _RESERVED_KEYS or key.startswith(_RESERVED_PREFIXES):
+            yield Violation(f'data["{key}"]', "is a key that providers or Pharos keep for themselves")
+
+
+def _template_problems(source: ContentSource, renderer: Renderer) -> list[Violation]:
+    try:
+        renderer.compile(source)
+    except TemplateError as error:
+        return [
+            Violation(
+                _JSON_NAMES.get(problem.field, problem.field),
+                f"line {problem.line}, column {problem.column}: {problem.message}",
+            )
+            for problem in error.problems
+        ]
+    return []
+
+
+def _presentation(request: _Request) -> Presentation:
+    def text(name: str) -> str | None:
+        return getattr(request, name) if request.HasField(name) else None  # type: ignore[arg-type]  # names below
+
+    return Presentation(
+        priority=_PRIORITIES[request.priority],
+        sound=text("sound"),
+        badge=request.badge if request.HasField("badge") else None,
+        category=text("category"),
+        thread_id=text("thread_id"),
+        collapse_key=text("collapse_key"),
+        icon=text("icon"),
+        color=text("color"),
+        channel_id=text("channel_id"),
+        interruption_level=_LEVELS[request.interruption_level],
+        relevance_score=request.relevance_score if request.HasField("relevance_score") else None,
+        mutable_content=request.mutable_content,
+        content_available=request.content_available,
+    )
+
+
+_PRIORITIES: Final[Mapping[int, Priority]] = {
+    push_notifications_pb2.PRIORITY_UNSPECIFIED: Priority.HIGH,
+    push_notifications_pb2.PRIORITY_HIGH: Priority.HIGH,
+    push_notifications_pb2.PRIORITY_LOW: Priority.LOW,
+}
+_LEVELS: Final[Mapping[int, InterruptionLevel | None]] = {
+    push_notifications_pb2.INTERRUPTION_LEVEL_UNSPECIFIED: None,
+    push_notifications_pb2.INTERRUPTION_LEVEL_PASSIVE: InterruptionLevel.PASSIVE,
+    push_notifications_pb2.INTERRUPTION_LEVEL_ACTIVE: InterruptionLevel.ACTIVE,
+    push_notifications_pb2.INTERRUPTION_LEVEL_TIME_SENSITIVE: InterruptionLevel.TIME_SENSITIVE,
+    push_notifications_pb2.INTERRUPTION_LEVEL_CRITICAL: InterruptionLevel.CRITICAL,
+}
+_TYPES_OF: Final = {
+    PROVIDERS[types_pb2.PROVIDER_FCM]: frozenset({CredentialType.FCM}),
+    PROVIDERS[types_pb2.PROVIDER_APN]: frozenset({CredentialType.APN, CredentialType.APN_SANDBOX}),
+}

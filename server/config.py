@@ -1,0 +1,66 @@
+"""Settings of the server's processes, from the environment and the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from server.providers.endpoints import Endpoints
+
+DEFAULT_DATA_DIR = Path("data")
+
+
+class BadSetting(ValueError):
+    """A setting that can't be used; the text names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """``database_url`` None: the embedded server in ``data_dir``. ``lease`` is how long a dead worker's jobs wait."""
+
+    data_dir: Path
+    database_url: str | None
+    endpoints: Endpoints
+    environment: Mapping[str, str]
+    lease: timedelta = timedelta(seconds=30)
+    grace: timedelta = timedelta(seconds=20)
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> Config:
+        """Read the variables that docs/operations.md lists. Raises ``BadSetting``."""
+        return cls(
+            data_dir=Path(environment.get("PHAROS_DATA_DIR") or DEFAULT_DATA_DIR),
+            database_url=environment.get("DATABASE_URL") or None,
+            endpoints=_endpoints(environment),
+            environment=environment,
+            lease=_seconds(environment, "PHAROS_LEASE_SECONDS", 30.0),
+            grace=_seconds(environment, "PHAROS_GRACE_SECONDS", 20.0),
+        )
+
+
+def _endpoints(environment: Mapping[str, str]) -> Endpoints:
+    given = {
+        "fcm_url": environment.get("PHAROS_FCM_URL"),
+        "oauth_url": environment.get("PHAROS_OAUTH_URL"),
+        "apns_url": environment.get("PHAROS_APNS_URL"),
+        "apns_sandbox_url": environment.get("PHAROS_APNS_SANDBOX_URL"),
+    }
+    urls = {name: url for name, url in given.items() if url}
+    ca_file = environment.get("PHAROS_PROVIDER_CA")
+    timeout = _seconds(environment, "PHAROS_PROVIDER_TIMEOUT_SECONDS", 15.0)
+    return Endpoints(**urls, ca_file=Path(ca_file) if ca_file else None, request_timeout=timeout.total_seconds())
+
+
+def _seconds(environment: Mapping[str, str], name: str, default: float) -> timedelta:
+    text = environment.get(name)
+    if not text:
+        return timedelta(seconds=default)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < 86400:  # noqa: PLR2004 # a day
+        raise BadSetting(f"{name} must be a number of seconds above 0, not {text!r}")
+    return timedelta(seconds=seconds)

@@ -1,0 +1,233 @@
+"""One claimed job from plan to last flush."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID, uuid5
+
+import structlog
+
+from server.dispatch.clock import Clock
+from server.dispatch.gates import Gates
+from server.dispatch.plan import Reach, plan
+from server.dispatch.ports import Announcer, JobStore, Senders
+from server.dispatch.rendering import Renderings
+from server.domain.credentials import CredentialType, SealedCredential
+from server.domain.delivery import DeadDevice, DeviceState, End, RecipientState, dead_device, expire, postpone, settle
+from server.domain.errors import Unavailable
+from server.domain.ids import notification_uuid
+from server.domain.jobs import MOST_PICKS, Flush, Job
+from server.domain.operations import Status
+from server.domain.pushes import Provider, Push
+from server.domain.reasons import Reason
+from server.domain.templates import RenderError
+
+log = structlog.get_logger(__name__)
+
+FLUSH_PUSHES = 250  # decided pushes after which a flush is due: what a kill -9 may repeat
+FLUSH_SECONDS = 0.25
+WIDTH = 64  # pushes of one job under way at once
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What every job run of a worker shares. ``lease`` is how long a claim holds without a sign of life."""
+
+    store: JobStore
+    senders: Senders
+    renderings: Renderings
+    gates: Gates
+    announcer: Announcer
+    lease: timedelta
+
+
+class JobRun:
+    """Carries a job out. ``stop`` makes it finish what is under way, record it and give the rest back."""
+
+    def __init__(self, job: Job, parts: Parts) -> None:
+        self.job = job
+        self._parts = parts
+        self._clock = Clock(job.claimed_at)
+        self._stopping = False
+        self._delivered = False
+        self._credentials: dict[Provider, SealedCredential] = {}
+        self._waiting: dict[int, RecipientState] = {}  # not final, or final and not yet flushed
+        self._ends: list[End] = []
+        self._dead: list[DeadDevice] = []
+        self._decided = 0  # pushes decided since the last flush
+        self._flush_due = asyncio.Event()
+
+    def stop(self) -> None:
+        self._stopping = True
+
+    async def run(self) -> None:
+        """Carry the job out. Raises ``LeaseLost``, also inside an ExceptionGroup, when another worker has taken it."""
+        if self.job.picks > MOST_PICKS:
+            await self._defuse()
+            return
+        await self._prepare()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._flush_regularly())
+            await self._deliver()
+            self._delivered = True
+            self._flush_due.set()
+        await self._finish()
+
+    async def _defuse(self) -> None:
+        """A job whose workers keep dying is halved until one recipient is left, which fails."""
+        log.warning("poison job", job_id=str(self.job.lease.job_id), recipients=len(self.job.recipients))
+        if len(self.job.recipients) > 1:
+            await self._parts.store.split(self.job)
+            return
+        (index, recipient) = next(iter(self.job.recipients.items()))
+        devices = self.job.begun[index].devices if index in self.job.begun else []
+        for device in devices:
+            if not device.decided:
+                device.fail(Reason.POISON)
+        self._ends.append(End(index, recipient.user_id, Status.FAILED, Reason.POISON, devices))
+        await self._finish()
+
+    async def _prepare(self) -> None:
+        credentials = await self._parts.store.credentials(self.job)
+        self._choose(credentials)
+        expansions = await self._parts.store.expand(self.job)
+        made = plan(self.job, expansions, Reach(self._credentials, self._deleted()))
+        self._ends.extend(made.ends)
+        now = self._clock.now()
+        for state in made.states:
+            expire(state.devices, now, self.job.deadline)
+            self._waiting[state.index] = state
+            self._end_if_decided(state)
+
+    def _choose(self, credentials: list[SealedCredential]) -> None:
+        """APN devices go through APN_SANDBOX only where the app has no APN, or the send named it."""
+        by_type = {credential.credential_type: credential for credential in credentials}
+        if fcm := by_type.get(CredentialType.FCM):
+            self._credentials[Provider.FCM] = fcm
+        if apn := by_type.get(CredentialType.APN) or by_type.get(CredentialType.APN_SANDBOX):
+            self._credentials[Provider.APN] = apn
+
+    def _deleted(self) -> set[Provider]:
+        named = {Provider.FCM: self.job.fcm_credential, Provider.APN: self.job.apn_credential}
+        return {provider for provider, credential in named.items() if credential and provider not in self._credentials}
+
+    async def _deliver(self) -> None:
+        pushes = self._pushes()
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(WIDTH, len(self._waiting))):
+                group.create_task(self._work(pushes))
+
+    def _pushes(self) -> Iterator[tuple[RecipientState, DeviceState]]:
+        for state in list(self._waiting.values()):
+            for device in state.devices:
+                if not device.decided:
+                    yield state, device
+
+    async def _work(self, pushes: Iterator[tuple[RecipientState, DeviceState]]) -> None:
+        for state, device in pushes:
+            if self._stopping:
+                return
+            await self._push(state, device)
+            self._end_if_decided(state)
+
+    async def _push(self, state: RecipientState, device: DeviceState) -> None:
+        now = self._clock.now()
+        if device.decided or (device.not_before is not None and device.not_before > now):
+            return
+        credential = self._credentials[device.provider]
+        rest = self._parts.gates.closed_for(credential.credential_id)
+        if rest is not None:
+            postpone(device, now + rest, self.job.deadline)
+            return
+        try:
+            push = self._render(state, device)
+        except RenderError as error:
+            device.fail(Reason.RENDER_ERROR, str(error)[:200])
+            return
+        outcome = await self._parts.senders.get(credential).send(push)
+        self._parts.gates.learn(credential.credential_id, outcome)
+        settle(device, outcome, self._clock.now(), self.job.deadline)
+        if dead := dead_device(device, outcome, self.job.claimed_at):
+            self._dead.append(dead)
+        self._decided += device.decided
+        if self._decided >= FLUSH_PUSHES:
+            self._flush_due.set()
+
+    def _render(self, state: RecipientState, device: DeviceState) -> Push:
+        job = self.job
+        return Push(
+            push_id=push_id(notification_uuid(job.operation_id, state.index), device),
+            token=device.token,
+            content=self._parts.renderings.render(job, state.index),
+            presentation=job.message.presentation,
+            expires_at=None if job.ttl is None else job.due_at + timedelta(seconds=job.ttl),
+        )
+
+    def _end_if_decided(self, state: RecipientState) -> None:
+        if state.index in self._waiting and state.decided:
+            del self._waiting[state.index]
+            self._ends.append(state.end())
+
+    async def _flush_regularly(self) -> None:
+        while not self._delivered:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(FLUSH_SECONDS):
+                    await self._flush_due.wait()
+            if self._ends and not self._delivered:
+                await self._flush(keep=True, wait=self._parts.lease)
+
+    async def _finish(self) -> None:
+        if self._stopping and not self._ends and not any(state.begun for state in self._waiting.values()):
+            await self._parts.store.give_back(self.job.lease)
+        else:
+            await self._flush(keep=False, wait=self._wait())
+
+    def _wait(self) -> timedelta:
+        """How long until the earliest of the recipients left may be tried."""
+        now = self._clock.now()
+        times = [state.next_try or now for state in self._waiting.values()]
+        return max(min(times, default=now) - now, timedelta())
+
+    async def _flush(self, *, keep: bool, wait: timedelta) -> None:
+        """Record what has ended. An unreachable database is waited for: only a lost lease makes the record void."""
+        ends, dead = self._ends, self._dead
+        self._ends, self._dead, self._decided = [], [], 0
+        self._flush_due.clear()
+        flush = Flush(
+            ends=ends,
+            rest=list(self._waiting),
+            begun=[state for state in self._waiting.values() if state.begun],
+            dead=dead,
+            keep=keep,
+            wait=wait,
+            fcm_credential=self._credential_id(Provider.FCM),
+            apn_credential=self._credential_id(Provider.APN),
+        )
+        await self._record(flush)
+        if ends:
+            self._parts.announcer.announce_feed(self.job.lease.account_id)
+
+    async def _record(self, flush: Flush) -> None:
+        delay = 0.05
+        while True:
+            try:
+                await self._parts.store.flush(self.job, flush)
+            except Unavailable:
+                log.warning("flush waits for the database", job_id=str(self.job.lease.job_id))
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, 2.0)
+            else:
+                return
+
+    def _credential_id(self, provider: Provider) -> UUID | None:
+        credential = self._credentials.get(provider)
+        return credential.credential_id if credential else None
+
+
+def push_id(notification: UUID, device: DeviceState) -> UUID:
+    """Return the id of every push of this notification to this device: the same in each attempt (RFC 9562, v5)."""
+    return uuid5(notification, f"{device.provider}:{device.token}")

@@ -1,0 +1,63 @@
+"""What the worker needs from the store, the providers, the renderer and the hints, and nothing more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Protocol
+from uuid import UUID
+
+from server.domain.credentials import SealedCredential
+from server.domain.jobs import Expansion, Flush, Job, Lease
+from server.domain.operations import OperationStatus
+from server.domain.outcomes import Outcome
+from server.domain.pushes import Content, Push
+from server.domain.templates import ContentSource
+
+
+class JobStore(Protocol):
+    """The queue, as ``server.store.jobs`` keeps it."""
+
+    async def claim(self, small: int, bulk: int, lease: timedelta) -> list[Job]: ...
+    async def credentials(self, job: Job) -> list[SealedCredential]: ...
+    async def expand(self, job: Job) -> dict[int, Expansion]: ...
+    async def flush(self, job: Job, flush: Flush) -> OperationStatus | None: ...
+    async def extend(self, leases: Sequence[Lease], lease: timedelta) -> set[UUID]: ...
+    async def give_back(self, lease: Lease) -> None: ...
+    async def split(self, job: Job) -> None: ...
+
+
+class Sender(Protocol):
+    """Sends with one credential. Never raises for what a provider or the network does."""
+
+    async def send(self, push: Push) -> Outcome: ...
+
+
+class Senders(Protocol):
+    """Opens a credential's seal once and keeps its connections."""
+
+    def get(self, credential: SealedCredential) -> Sender: ...
+
+
+class ContentTemplate(Protocol):
+    """A send's texts, parsed."""
+
+    def render(self, variables: Mapping[str, Any]) -> Content: ...
+
+
+class Renderer(Protocol):
+    """Parses a send's texts."""
+
+    def compile(self, source: ContentSource) -> ContentTemplate: ...
+
+
+class Announcer(Protocol):
+    """Tells other processes that an account's feed has grown. A hint: it may get lost."""
+
+    def announce_feed(self, account_id: UUID) -> None: ...
+
+
+class JobSignal(Protocol):
+    """Wakes when there may be new jobs. A hint: it may come for nothing, or not at all."""
+
+    async def wait(self, seconds: float) -> None: ...

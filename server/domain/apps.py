@@ -1,0 +1,64 @@
+"""Apps, and the credentials under them as callers see them: without their content."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from server.domain.credentials import CredentialType
+
+DEFAULT_APP: Final = "default"
+"""Name of the app that is made for a credential that names none when there is none."""
+
+MAX_APPS: Final = 10
+"""Apps of an account."""
+
+MAX_CREDENTIALS: Final = 10
+"""Credentials of an app."""
+
+
+@dataclass(frozen=True, slots=True)
+class DefaultCredential:
+    """The credential that sends of an app use for a type where they name none."""
+
+    credential_type: CredentialType
+    credential_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """A namespace for credentials and registrations."""
+
+    app_id: UUID
+    name: str
+    is_default: bool
+    default_credentials: Sequence[DefaultCredential]
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A credential without its content."""
+
+    credential_id: UUID
+    credential_type: CredentialType
+    is_default: bool
+    app_name: str
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class NewCredential:
+    """A credential to store. No app means the default one; ``not_after`` is the end of its certificate's validity."""
+
+    credential_id: UUID
+    credential_type: CredentialType
+    sealed: bytes = field(repr=False)
+    not_after: datetime | None = None
+    app_name: str | None = None
+    is_default: bool = False

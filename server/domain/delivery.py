@@ -1,0 +1,144 @@
+"""The life of one recipient under a worker: its devices, what each provider call came to, and when it is final.
+
+Pure: outcomes and times go in, the recipient's state and what to do about it come out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from server.domain.operations import Status
+from server.domain.outcomes import Accepted, CredentialRefused, NotSent, Outcome, Rejected, Throttled, Unknown
+from server.domain.pushes import Provider
+from server.domain.reasons import Reason
+from server.domain.retry import backoff
+
+
+@dataclass(slots=True)
+class DeviceState:
+    """One device of a recipient. ``status`` is QUEUED until decided; ``attempts`` counts provider calls."""
+
+    provider: Provider
+    token: str
+    status: Status = Status.QUEUED
+    reason: Reason = Reason.NONE
+    attempts: int = 0
+    tries: int = 0  # attempts and failures to reach the provider: what backoff grows with
+    message_id: str | None = None
+    code: str | None = None
+    not_before: datetime | None = None
+
+    @property
+    def decided(self) -> bool:
+        return self.status.final
+
+    def fail(self, reason: Reason, code: str | None = None) -> None:
+        self.status, self.reason = Status.FAILED, reason
+        self.code = code or self.code
+
+
+@dataclass(slots=True)
+class RecipientState:
+    """One recipient with the devices it was expanded to."""
+
+    index: int
+    user_id: UUID | None
+    devices: list[DeviceState] = field(default_factory=list)
+
+    @property
+    def begun(self) -> bool:
+        """Whether a device was tried: from then on the set of devices is fixed."""
+        return any(device.tries or device.decided for device in self.devices)
+
+    @property
+    def decided(self) -> bool:
+        return all(device.decided for device in self.devices)
+
+    @property
+    def next_try(self) -> datetime | None:
+        """When the first undecided device may be tried; None: at once."""
+        times = [device.not_before for device in self.devices if not device.decided]
+        return min((time for time in times if time), default=None) if all(times) else None
+
+    def end(self) -> End:
+        """Return how the recipient ended; call it only when decided. SENT if any device was, else the first failure."""
+        if any(device.status is Status.SENT for device in self.devices):
+            return End(self.index, self.user_id, Status.SENT, Reason.NONE, self.devices)
+        return End(self.index, self.user_id, Status.FAILED, self.devices[0].reason, self.devices)
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """A final recipient, as it is recorded."""
+
+    index: int
+    user_id: UUID | None
+    status: Status
+    reason: Reason
+    devices: Sequence[DeviceState] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DeadDevice:
+    """A device to remove, unless it was registered again after ``dead_since``."""
+
+    provider: Provider
+    token: str
+    dead_since: datetime
+
+
+def settle(device: DeviceState, outcome: Outcome, now: datetime, deadline: datetime) -> None:
+    """Apply what a provider call came to: decide the device, or set when it is tried again."""
+    device.tries += 1
+    if not isinstance(outcome, NotSent):
+        device.attempts += 1
+    match outcome:
+        case Accepted(message_id):
+            device.status, device.reason, device.message_id = Status.SENT, Reason.NONE, message_id
+        case Rejected():
+            device.fail(outcome.reason, outcome.code)
+        case Throttled() | NotSent() | CredentialRefused() | Unknown():
+            retry_after = outcome.retry_after if isinstance(outcome, Throttled) else None
+            device.code = outcome.code
+            device.reason = _reason_if_late(outcome)
+            postpone(device, now + backoff(device.tries, retry_after), deadline)
+
+
+def postpone(device: DeviceState, until: datetime, deadline: datetime) -> None:
+    """Hold a device back; one that would wait past its deadline fails now, for the reason that held it."""
+    device.not_before = until
+    if until > deadline:
+        device.fail(device.reason or Reason.EXPIRED)
+
+
+def expire(devices: Iterable[DeviceState], now: datetime, deadline: datetime) -> None:
+    """Fail every undecided device whose time is over."""
+    if now <= deadline:
+        return
+    for device in devices:
+        if not device.decided:
+            device.fail(device.reason or Reason.EXPIRED)
+
+
+def dead_device(device: DeviceState, outcome: Outcome, claimed_at: datetime) -> DeadDevice | None:
+    """Return the device to remove after this outcome, if any.
+
+    The provider's own time counts where it gives one, else the claim's: a registration later than that is a new life.
+    """
+    if not isinstance(outcome, Rejected) or not outcome.device_dead:
+        return None
+    since = min(outcome.dead_since, claimed_at) if outcome.dead_since else claimed_at
+    return DeadDevice(device.provider, device.token, since)
+
+
+def _reason_if_late(outcome: Throttled | NotSent | CredentialRefused | Unknown) -> Reason:
+    match outcome:
+        case CredentialRefused():
+            return Reason.CREDENTIAL_REJECTED
+        case Unknown():
+            return Reason.OUTCOME_UNKNOWN
+        case _:
+            return Reason.EXPIRED

@@ -1,0 +1,86 @@
+"""A job: the work left on one batch of a send, under a lease."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from server.domain.delivery import DeadDevice, End, RecipientState
+from server.domain.operations import Message, Recipient
+from server.domain.pushes import Provider
+
+MOST_PICKS = 5  # claims without a flush after which a job is split
+
+
+class LeaseLost(Exception):
+    """Another worker has the job: nothing was changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to work on a job, until another worker claims it."""
+
+    account_id: UUID
+    job_id: UUID
+    lease: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A claimed job.
+
+    ``recipients`` holds those still to do, by index. ``begun`` are those of them that were tried before, with their
+    devices. ``claimed_at`` is the database's time of the claim.
+    """
+
+    lease: Lease
+    operation_id: UUID
+    app_id: UUID
+    fcm_credential: UUID | None
+    apn_credential: UUID | None
+    message: Message
+    ttl: int | None
+    due_at: datetime
+    deadline: datetime
+    claimed_at: datetime
+    picks: int
+    small: bool  # of a small send
+    recipients: Mapping[int, Recipient]
+    begun: Mapping[int, RecipientState] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class UserDevice:
+    """One device of a user recipient at expansion."""
+
+    provider: Provider
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Expansion:
+    """What a user recipient is expanded to: ``known`` and not ``deleted`` users with their devices, oldest first."""
+
+    known: bool
+    deleted: bool
+    devices: Sequence[UserDevice] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Flush:
+    """What a worker records about a job in one transaction.
+
+    ``rest`` are the recipients still to do, ``begun`` those of them that were tried. With ``keep`` the worker goes on
+    and the lease is extended by ``wait``; otherwise the rest becomes due again after ``wait``.
+    """
+
+    ends: Sequence[End]
+    rest: Sequence[int]
+    begun: Sequence[RecipientState]
+    dead: Sequence[DeadDevice]
+    keep: bool
+    wait: timedelta
+    fcm_credential: UUID | None = None
+    apn_credential: UUID | None = None

@@ -1,0 +1,116 @@
+"""Operations: a send as it is accepted, and where it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntEnum
+from uuid import UUID
+
+from server.domain.credentials import CredentialType
+from server.domain.pushes import Presentation, Provider
+from server.domain.templates import ContentSource
+
+BATCH_SIZE = 500  # recipients a batch; fixed, since a recipient's index tells its batch
+SMALL_SEND = 100  # recipients up to which a send takes the fast lane
+
+
+class OperationStatus(IntEnum):
+    """Numbers of ``pharos.push.v1.OperationStatus``."""
+
+    SCHEDULED = 1
+    PROCESSING = 2
+    COMPLETED = 3
+    CANCELED = 4
+
+    @property
+    def final(self) -> bool:
+        return self in (OperationStatus.COMPLETED, OperationStatus.CANCELED)
+
+
+class Status(IntEnum):
+    """Where a recipient stands. Numbers of ``pharos.push.v1.DeliveryStatus``."""
+
+    SCHEDULED = 1
+    QUEUED = 2
+    SENT = 3
+    FAILED = 4
+    CANCELED = 5
+    UNADDRESSABLE = 6
+
+    @property
+    def final(self) -> bool:
+        return self >= Status.SENT
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """One user, or one device token with its provider. ``variables`` is a JSON object's text, None for none."""
+
+    user_id: UUID | None = None
+    token: str | None = None
+    provider: Provider | None = None
+    variables: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What all recipients of a send share: templates and presentation."""
+
+    content: ContentSource
+    presentation: Presentation
+
+
+@dataclass(frozen=True, slots=True)
+class NewOperation:
+    """A send that passed validation. Credentials are set only where the request named them; ``ttl`` is in seconds."""
+
+    app_id: UUID
+    app_name: str
+    fcm_credential: UUID | None
+    apn_credential: UUID | None
+    message: Message
+    tags: Mapping[str, str]
+    ttl: int | None
+    recipients: Sequence[Recipient]
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Recipients by where they stand; the rest is queued or scheduled."""
+
+    recipients: int
+    unaddressable: int
+    sent: int
+    failed: int
+    canceled: int
+
+    @property
+    def total(self) -> int:
+        return self.recipients - self.unaddressable
+
+    @property
+    def waiting(self) -> int:
+        return self.total - self.sent - self.failed - self.canceled
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A send as a whole."""
+
+    operation_id: UUID
+    status: OperationStatus
+    counts: Counts
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SenderCredential:
+    """A credential that a send may use, with its app."""
+
+    credential_id: UUID
+    app_id: UUID
+    app_name: str
+    credential_type: CredentialType

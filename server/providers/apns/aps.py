@@ -1,0 +1,84 @@
+"""Apple's own part of a message, the same for a push to APNs and for one that FCM forwards there.
+
+https://developer.apple.com/documentation/usernotifications/generating-a-remote-notification
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+import msgspec
+
+from server.domain.pushes import Content, InterruptionLevel, Presentation, Priority, Push
+
+_COLLAPSE_ID = re.compile(r"[\x21-\x7e]{1,64}")
+
+
+class Alert(msgspec.Struct, omit_defaults=True):
+    title: str | None = None
+    subtitle: str | None = None
+    body: str | None = None
+
+
+class Aps(msgspec.Struct, omit_defaults=True, rename="kebab"):
+    alert: Alert | None = None
+    badge: int | None = None
+    sound: str | None = None
+    thread_id: str | None = None
+    category: str | None = None
+    content_available: int = 0
+    mutable_content: int = 0
+    interruption_level: InterruptionLevel | None = None
+    relevance_score: float | None = None
+
+
+def aps(content: Content, presentation: Presentation, alert: Alert | None) -> Aps:
+    """The ``aps`` dictionary. An image makes the content mutable: the app's extension has to fetch it."""
+    return Aps(
+        alert,
+        presentation.badge,
+        presentation.sound,
+        presentation.thread_id,
+        presentation.category or content.click_action,
+        int(presentation.content_available),
+        int(presentation.mutable_content or content.image is not None),
+        presentation.interruption_level,
+        presentation.relevance_score,
+    )
+
+
+def is_background(content: Content, presentation: Presentation) -> bool:
+    """Whether the push only wakes the app. Apple drops background pushes that show, sound or badge anything."""
+    return (
+        presentation.content_available
+        and content.title is None
+        and content.body is None
+        and content.subtitle is None
+        and presentation.badge is None
+        and presentation.sound is None
+    )
+
+
+def headers(push: Push) -> dict[str, str]:
+    """The ``apns-*`` headers that depend on the push alone.
+
+    Priority 10 is at once, 5 when it suits the device's battery; Apple refuses 10 for a background push. Without a
+    collapse key the collapse id is the push's own, so that a push sent twice is shown once.
+    """
+    presentation = push.presentation
+    background = is_background(push.content, presentation)
+    at_once = presentation.priority is Priority.HIGH and not background
+    found = {"apns-push-type": "background" if background else "alert", "apns-priority": "10" if at_once else "5"}
+    if presentation.collapse_key is not None:
+        found["apns-collapse-id"] = _collapse_id(presentation.collapse_key)
+    elif not background:
+        found["apns-collapse-id"] = str(push.push_id)
+    if push.expires_at is not None:
+        found["apns-expiration"] = str(int(push.expires_at.timestamp()))
+    return found
+
+
+def _collapse_id(key: str) -> str:
+    """At most 64 bytes of visible ASCII, so any other key goes by its hash."""
+    return key if _COLLAPSE_ID.fullmatch(key) else hashlib.sha256(key.encode()).hexdigest()

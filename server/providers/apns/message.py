@@ -1,0 +1,58 @@
+"""One push as a request to APNs.
+
+https://developer.apple.com/documentation/usernotifications/sending-notification-requests-to-apns
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import quote
+
+import msgspec
+
+from server.domain.outcomes import Rejected
+from server.domain.pushes import Content, Push
+from server.domain.reasons import Reason
+from server.providers.apns.aps import Alert, aps, headers
+
+LARGEST_PAYLOAD = 4096
+PUSH_ID_KEY = "pharosPushId"
+
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(slots=True)
+class Request:
+    """``headers`` lack the authorization; ``body`` is the JSON payload."""
+
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+def request(push: Push, topic: str) -> Request | Rejected:
+    """The request for ``push`` to the app ``topic``, or Apple's certain answer when no request can be made of it."""
+    try:
+        body = _encode(_payload(push))
+    except UnicodeEncodeError:  # half a surrogate pair: no JSON, no UTF-8
+        return Rejected(Reason.PAYLOAD_REJECTED, "InvalidUnicode")
+    if len(body) > LARGEST_PAYLOAD:
+        return Rejected(Reason.PAYLOAD_TOO_LARGE, "PayloadTooLarge")
+    own = {"apns-topic": topic, "apns-id": str(push.push_id)}
+    return Request("/3/device/" + quote(push.token.lower(), safe=""), own | headers(push), body)
+
+
+def _payload(push: Push) -> dict[str, object]:
+    content = push.content
+    payload: dict[str, object] = dict(content.data)
+    if content.image is not None:
+        payload.setdefault("image", content.image)
+    payload[PUSH_ID_KEY] = str(push.push_id)
+    payload["aps"] = aps(content, push.presentation, _alert(content))
+    return payload
+
+
+def _alert(content: Content) -> Alert | None:
+    if content.title is None and content.body is None and content.subtitle is None:
+        return None
+    return Alert(content.title, content.subtitle, content.body)

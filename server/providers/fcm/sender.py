@@ -1,0 +1,69 @@
+"""Sends pushes to FCM with one service account."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from urllib.parse import quote
+
+from server.domain.outcomes import NotSent, Outcome, Rejected, Unknown
+from server.domain.pushes import Push
+from server.providers.fcm import answers, message
+from server.providers.fcm.oauth import AccessTokenError, AccessTokens
+from server.providers.transport import NotSentError, Response, Transport, UnknownOutcomeError
+
+
+class FcmSender:
+    """One Firebase project. ``timeout`` is in seconds, for one push with its retry."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        project_id: str,
+        tokens: AccessTokens,
+        timeout: float,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._transport = transport
+        self._path = f"/v1/projects/{quote(project_id, safe=':')}/messages:send"
+        self._tokens = tokens
+        self._timeout = timeout
+        self._clock = clock
+        self._token = ""
+        self._headers: dict[str, str] = {}
+
+    async def send(self, push: Push) -> Outcome:
+        body = message.body(push, self._clock())
+        if isinstance(body, Rejected):
+            return body
+        try:
+            response = await self._exchange(body)
+        except AccessTokenError as error:
+            return error.outcome
+        except NotSentError as error:
+            return NotSent(error.code)
+        except UnknownOutcomeError as error:
+            return Unknown(error.code)
+        return answers.outcome(response, self._clock())
+
+    async def aclose(self) -> None:
+        await self._tokens.aclose()
+        await self._transport.aclose()
+
+    async def _exchange(self, body: bytes) -> Response:
+        token = await self._tokens.current()
+        deadline = asyncio.get_running_loop().time() + self._timeout
+        response = await self._transport.post(self._path, self._authorized(token), body, deadline)
+        if answers.refuses_access_token(response):
+            replacement = await self._tokens.replacement(token)
+            if replacement is not None:
+                return await self._transport.post(self._path, self._authorized(replacement), body, deadline)
+        return response
+
+    def _authorized(self, token: str) -> dict[str, str]:
+        """The same object for as long as the token lasts, so that a transport can keep its encoded form."""
+        if token != self._token:
+            self._token = token
+            self._headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
+        return self._headers

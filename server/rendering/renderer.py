@@ -1,0 +1,102 @@
+"""Compiles a send's content once and renders it for each recipient."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from server.domain.pushes import Content
+from server.domain.templates import ContentSource, RenderError, TemplateError, TemplateProblem
+from server.rendering.limits import MAX_CONTENT_SOURCE_BYTES, MAX_SOURCE_BYTES, Meter
+from server.rendering.parsing import Environment
+from server.rendering.problems import Problem, UnusableTextError, explained
+from server.rendering.template import Template
+
+_PATHS = {
+    "title": "content.title",
+    "body": "content.body",
+    "subtitle": "content.subtitle",
+    "image": "image",
+    "click_action": "clickAction",
+}
+"""Content's text attributes, by their paths in the contract."""
+
+
+class Renderer:
+    """Holds the Liquid environment: make one for the process."""
+
+    def __init__(self) -> None:
+        self._environment = Environment()
+
+    def compile(self, source: ContentSource) -> ContentTemplate:
+        """A template to render for many recipients.
+
+        Raises TemplateError with the problems of all fields: what does not parse, unknown filters and tags, a field of
+        more than 16 KiB (or 64 all together), and a field without variables that can't be rendered.
+        """
+        written = dict(_written(source))
+        _check(_oversize(written))
+        templates: dict[str, Template] = {}
+        problems: list[TemplateProblem] = []
+        for path, field in written.items():
+            try:
+                templates[path] = Template(self._environment, field)
+            except UnusableTextError as error:
+                problems += (TemplateProblem(path, *problem) for problem in error.problems)
+        _check(problems)
+        return ContentTemplate(source, templates)
+
+
+class ContentTemplate:
+    """``variables`` are the names that the fields read; ``is_constant`` says that every recipient gets the same."""
+
+    __slots__ = ("_data", "_once", "_texts", "is_constant", "variables")
+
+    def __init__(self, source: ContentSource, templates: Mapping[str, Template]) -> None:
+        self._texts = tuple((name, path, templates[path]) for name, path in _PATHS.items() if path in templates)
+        self._data = tuple((key, f"data.{key}", templates[f"data.{key}"]) for key in source.data)
+        self.variables: frozenset[str] = frozenset().union(*(each.variables for each in templates.values()))
+        self.is_constant = all(each.constant is not None for each in templates.values())
+        self._once = self._render({}) if self.is_constant else None
+
+    def render(self, variables: Mapping[str, object]) -> Content:
+        """The content for one recipient, whose variables are JSON values. Raises RenderError."""
+        return self._once or self._render(variables)
+
+    def _render(self, variables: Mapping[str, object]) -> Content:
+        meter = Meter()
+        texts = {name: _rendered(path, template, variables, meter) for name, path, template in self._texts}
+        data = {key: _rendered(path, template, variables, meter) for key, path, template in self._data}
+        return Content(**texts, data=data)
+
+
+def _rendered(path: str, template: Template, variables: Mapping[str, object], meter: Meter) -> str:
+    if template.constant is not None:
+        return template.constant
+    try:
+        return template.render(variables, meter)
+    except Exception as error:
+        raise RenderError(path, str(explained(error))) from error
+
+
+def _written(source: ContentSource) -> Iterator[tuple[str, str]]:
+    """The fields that are there, by their paths."""
+    for name, path in _PATHS.items():
+        if (written := getattr(source, name)) is not None:
+            yield path, written
+    for key, written in source.data.items():
+        yield f"data.{key}", written
+
+
+def _oversize(written: Mapping[str, str]) -> Iterator[TemplateProblem]:
+    sizes = {path: len(field.encode(errors="surrogatepass")) for path, field in written.items()}
+    for path, size in sizes.items():
+        if size > MAX_SOURCE_BYTES:
+            yield TemplateProblem(path, *Problem(f"a template of more than {MAX_SOURCE_BYTES // 1024} KiB"))
+    if sum(sizes.values()) > MAX_CONTENT_SOURCE_BYTES:
+        most = MAX_CONTENT_SOURCE_BYTES // 1024
+        yield TemplateProblem("content", *Problem(f"templates of more than {most} KiB all together"))
+
+
+def _check(problems: Iterator[TemplateProblem] | list[TemplateProblem]) -> None:
+    if found := tuple(problems):
+        raise TemplateError(*found)

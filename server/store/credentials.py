@@ -1,0 +1,85 @@
+"""Credentials: sealed content, one default for each type in an app, and the apps that come and go with them."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import asyncpg
+
+from server.domain.apps import DEFAULT_APP, MAX_APPS, MAX_CREDENTIALS, Credential, NewCredential
+from server.domain.errors import Invalid, Violation
+from server.domain.requests import Done, RequestKey
+from server.store import idempotency, transactions
+from server.store.accounts import lock_account
+from server.store.database import Connection, Database
+from server.store.numbers import CREDENTIAL_TYPE_OF, CREDENTIAL_TYPES
+from server.store.statements import Statements
+
+_SQL = Statements("credentials")
+_APPS = Statements("apps")
+
+
+class Credentials:
+    """The credentials of all accounts."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def new_id(self) -> UUID:
+        """Return an id for a credential that is yet to be sealed: the seal is bound to it."""
+        async with self._database.connection() as connection:
+            made: UUID = await connection.fetchval(_SQL.new_id)
+        return made
+
+    async def create(self, account: UUID, new: NewCredential, key: RequestKey | None = None) -> Done[UUID]:
+        """Store the credential, with its app where that is missing, and return the credential's id.
+
+        The account's first app becomes its default, an app's first credential of a type the default of the type.
+        Raises ``Invalid`` for an 11th app or an 11th credential of an app, ``Conflict`` as ``idempotency.begin`` does.
+        """
+
+        async def work(connection: Connection) -> Done[UUID]:
+            return await idempotency.once(connection, account, key, lambda: _create(connection, account, new))
+
+        return await transactions.run(self._database, work)
+
+    async def get(self, account: UUID, credential_id: UUID) -> Credential | None:
+        """Return the credential, or None."""
+        async with self._database.connection() as connection:
+            row = await connection.fetchrow(_SQL.get, account, credential_id)
+        return _credential(row) if row else None
+
+
+async def _create(connection: Connection, account: UUID, new: NewCredential) -> UUID:
+    await lock_account(connection, account)
+    number = CREDENTIAL_TYPES[new.credential_type]
+    found = await connection.fetchrow(_APPS.find_for_credential, account, new.app_name, number)
+    if found["credentials"] >= MAX_CREDENTIALS:
+        raise Invalid(Violation("app_name", f"the app has {MAX_CREDENTIALS} credentials, the most there can be"))
+    app = found["app_id"] or await _make_app(connection, account, new.app_name or DEFAULT_APP, found["apps"])
+    is_default = new.is_default or found["of_type"] == 0
+    if is_default:
+        await connection.execute(_SQL.yield_default, account, app, number)
+        await connection.execute(_APPS.touch, account, app)
+    await connection.execute(
+        _SQL.insert, account, new.credential_id, app, number, is_default, new.sealed, new.not_after
+    )
+    return new.credential_id
+
+
+async def _make_app(connection: Connection, account: UUID, name: str, others: int) -> UUID:
+    if others >= MAX_APPS:
+        raise Invalid(Violation("app_name", f"the account has {MAX_APPS} apps, the most there can be"))
+    made: UUID = await connection.fetchval(_APPS.insert, account, name, others == 0)
+    return made
+
+
+def _credential(row: asyncpg.Record) -> Credential:
+    return Credential(
+        row["credential_id"],
+        CREDENTIAL_TYPE_OF[row["credential_type"]],
+        row["is_default"],
+        row["app_name"],
+        row["created_at"],
+        row["updated_at"],
+    )

@@ -1,0 +1,58 @@
+"""Request keys: equal requests with the same key have one effect within 24 hours.
+
+The key's row is written in the transaction of the effect itself, so that both are there or neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from uuid import UUID
+
+from server.domain.errors import Conflict
+from server.domain.requests import Done, RequestKey
+from server.store.database import Connection
+from server.store.statements import Statements
+
+_SQL = Statements("idempotency")
+_WAIT_SECONDS = 10.0
+
+
+async def begin(connection: Connection, account: UUID, method: str, key: str, fingerprint: bytes) -> bytes | None:
+    """Claim the key in the caller's transaction, or return the response that an earlier equal request stored.
+
+    Waits for a concurrent request with the same key. Raises ``Conflict`` when the key was used for a request with
+    another ``fingerprint`` (SHA-256), or, with ``retry_after``, when the other one takes longer than 10 seconds. The
+    transaction has to be rolled back then.
+    """
+    try:
+        claimed = await connection.fetchval(_SQL.claim, account, method, key, fingerprint, timeout=_WAIT_SECONDS)
+    except TimeoutError:
+        raise Conflict("a request with this key is still being carried out", retry_after=1.0) from None
+    if claimed:
+        return None
+    row = await connection.fetchrow(_SQL.find, account, method, key)
+    if row is None or row["response"] is None:
+        raise Conflict("a request with this key is being carried out", retry_after=1.0)
+    if row["fingerprint"] != fingerprint:
+        raise Conflict("this key was used for another request")
+    response: bytes = row["response"]
+    return response
+
+
+async def finish(connection: Connection, account: UUID, method: str, key: str, response: bytes) -> None:
+    """Store the response for those who repeat the request, in the transaction that ``begin`` was called in."""
+    await connection.execute(_SQL.finish, account, method, key, response)
+
+
+async def once(
+    connection: Connection, account: UUID, key: RequestKey | None, make: Callable[[], Awaitable[UUID]]
+) -> Done[UUID]:
+    """Make a resource, or, when the key was used before, return the id of the one that was made then."""
+    if key is None:
+        return Done(await make())
+    earlier = await begin(connection, account, key.method, key.key, key.fingerprint)
+    if earlier is not None:
+        return Done(UUID(bytes=earlier), replayed=True)
+    made = await make()
+    await finish(connection, account, key.method, key.key, made.bytes)
+    return Done(made)

@@ -1,0 +1,242 @@
+"""The queue of batches, and the flush that records what became of their recipients.
+
+Claim, flush and split are fenced by the lease: a worker that lost it changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from uuid import UUID
+
+import asyncpg
+import msgspec
+
+from server.domain.credentials import SealedCredential
+from server.domain.delivery import DeadDevice, DeviceState, End, RecipientState
+from server.domain.jobs import Expansion, Flush, Job, Lease, LeaseLost, UserDevice
+from server.domain.operations import OperationStatus, Recipient
+from server.store.database import Connection, Database
+from server.store.numbers import CREDENTIAL_TYPE_OF, PROVIDER_OF, PROVIDERS
+from server.store.operations import decode_message
+from server.store.statements import Statements
+from server.store.tokens import token_hash
+
+_SQL = Statements("jobs")
+_encode_progress = msgspec.msgpack.Encoder().encode
+_decode_progress = msgspec.msgpack.Decoder(list[RecipientState]).decode
+_encode_devices = msgspec.json.Encoder().encode
+
+
+class Jobs:
+    """What workers take from the queue and give back to it."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def claim(self, small: int, bulk: int, lease: timedelta) -> list[Job]:
+        """Take up to ``small`` jobs of small sends and ``bulk`` of others that are due."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(_SQL.claim, small, bulk, lease)
+        return [_job(row) for row in rows]
+
+    async def credentials(self, job: Job) -> list[SealedCredential]:
+        """Return the credentials that the job's send uses now."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(
+                _SQL.credentials, job.lease.account_id, job.app_id, job.fcm_credential, job.apn_credential
+            )
+        return [
+            SealedCredential(
+                str(job.lease.account_id),
+                row["credential_id"],
+                row["version"],
+                CREDENTIAL_TYPE_OF[row["credential_type"]],
+                row["sealed"],
+            )
+            for row in rows
+        ]
+
+    async def expand(self, job: Job) -> dict[int, Expansion]:
+        """Return the users among the job's recipients with their devices, by recipient index: one query."""
+        users = {index: recipient.user_id for index, recipient in job.recipients.items() if recipient.user_id}
+        if not users:
+            return {}
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(
+                _SQL.expand, job.lease.account_id, job.app_id, list(users), list(users.values())
+            )
+        return _expansions(rows)
+
+    async def flush(self, job: Job, flush: Flush) -> OperationStatus | None:
+        """Record in one transaction and return the operation's status where recipients ended.
+
+        Raises ``LeaseLost``.
+        """
+        if not flush.dead:
+            async with self._database.connection() as connection:
+                return await _flush(connection, job, flush)
+        async with self._database.transaction() as connection:
+            await _remove_dead(connection, job, flush.dead)
+            return await _flush(connection, job, flush)
+
+    async def extend(self, leases: Sequence[Lease], lease: timedelta) -> set[UUID]:
+        """Keep the leases for another while; return the ids of the jobs that are still held."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(
+                _SQL.extend,
+                [held.account_id for held in leases],
+                [held.job_id for held in leases],
+                [held.lease for held in leases],
+                lease,
+            )
+        return {row["job_id"] for row in rows}
+
+    async def give_back(self, lease: Lease) -> None:
+        """Return a job at once, as if it had not been claimed."""
+        async with self._database.connection() as connection:
+            await connection.execute(_SQL.give_back, lease.account_id, lease.job_id, lease.lease)
+
+    async def split(self, job: Job) -> None:
+        """Replace the job by two with half of its recipients each."""
+        indexes = sorted(job.recipients)
+        middle = len(indexes) // 2
+        async with self._database.connection() as connection:
+            await connection.execute(
+                _SQL.split,
+                job.lease.account_id,
+                job.lease.job_id,
+                job.lease.lease,
+                indexes[:middle],
+                indexes[middle:],
+            )
+
+
+async def _flush(connection: Connection, job: Job, flush: Flush) -> OperationStatus | None:
+    ends = flush.ends
+    row = await connection.fetchrow(
+        _SQL.flush,
+        job.lease.account_id,
+        job.lease.job_id,
+        job.lease.lease,
+        job.operation_id,
+        [end.index for end in ends],
+        [end.status for end in ends],
+        [end.reason for end in ends],
+        [end.user_id for end in ends],
+        [_tried(end) for end in ends],
+        [_devices(end) for end in ends],
+        flush.fcm_credential,
+        flush.apn_credential,
+        not flush.rest,
+        flush.wait,
+        list(flush.rest),
+        _encode_progress(flush.begun) if flush.begun else None,
+        flush.keep,
+    )
+    if not row["held"]:
+        raise LeaseLost
+    status = row["operation_status"]
+    return None if status is None else OperationStatus(status)
+
+
+async def _remove_dead(connection: Connection, job: Job, dead: Sequence[DeadDevice]) -> None:
+    account = job.lease.account_id
+    ordered = sorted((PROVIDERS[device.provider], token_hash(device.token), device.dead_since) for device in dead)
+    rows = await connection.fetch(
+        _SQL.remove_dead, account, job.app_id, *(list(column) for column in zip(*ordered, strict=True))
+    )
+    registrations = list({row["registration_id"] for row in rows})
+    if registrations:
+        await connection.execute(_SQL.lock_registrations, account, registrations)
+        await connection.execute(_SQL.remove_empty_registrations, account, registrations)
+
+
+def _job(row: asyncpg.Record) -> Job:
+    recipients = _recipients(row)
+    begun = _decode_progress(row["progress"]) if row["progress"] else []
+    return Job(
+        lease=Lease(row["account_id"], row["job_id"], row["lease"]),
+        operation_id=row["operation_id"],
+        app_id=row["app_id"],
+        fcm_credential=row["fcm_credential"],
+        apn_credential=row["apn_credential"],
+        message=decode_message(row["message"]),
+        ttl=row["ttl"],
+        due_at=row["operation_due_at"],
+        deadline=row["deadline"],
+        claimed_at=row["claimed_at"],
+        picks=row["picks"],
+        small=row["lane"] == 0,
+        recipients=recipients,
+        begun={state.index: state for state in begun if state.index in recipients},
+    )
+
+
+def _recipients(row: asyncpg.Record) -> Mapping[int, Recipient]:
+    first = row["first_index"]
+    indexes: Iterable[int] = row["indexes"] if row["indexes"] is not None else range(first, first + len(row["tokens"]))
+    users, tokens, providers, variables = row["user_ids"], row["tokens"], row["providers"], row["variables"]
+    return {
+        index: Recipient(
+            users[index - first],
+            tokens[index - first],
+            PROVIDER_OF.get(providers[index - first]),
+            variables[index - first],
+        )
+        for index in indexes
+    }
+
+
+def _expansions(rows: Sequence[asyncpg.Record]) -> dict[int, Expansion]:
+    found: dict[int, Expansion] = {}
+    devices: dict[int, list[UserDevice]] = {}
+    for row in rows:
+        index = row["index"]
+        if index not in found:
+            devices[index] = []
+            found[index] = Expansion(row["known"], row["deleted"], devices[index])
+        if row["token"] is not None:
+            devices[index].append(UserDevice(PROVIDER_OF[row["provider"]], row["token"]))
+    return found
+
+
+def _tried(end: End) -> int:
+    bits = 0
+    for device in end.devices:
+        bits |= PROVIDERS[device.provider]
+    return bits
+
+
+def _devices(end: End) -> str:
+    own = end.user_id is None  # the recipient is its token: not written twice
+    return _encode_devices([_device(device, own=own) for device in end.devices]).decode()
+
+
+def _device(device: DeviceState, *, own: bool) -> tuple[object, ...]:
+    return (
+        PROVIDERS[device.provider],
+        None if own else device.token,
+        device.status,
+        device.reason,
+        device.attempts,
+        device.message_id,
+        device.code,
+    )
+
+
+def device_from(fields: Sequence[object], own_token: str | None) -> DeviceState:
+    """Return the device in one element of ``notifications.devices``."""
+    provider, token, status, reason, attempts, message_id, code = fields
+    return msgspec.convert(
+        {
+            "provider": PROVIDER_OF[provider],  # type: ignore[index]  # JSON as written by _device
+            "token": token or own_token,
+            "status": status,
+            "reason": reason,
+            "attempts": attempts,
+            "message_id": message_id,
+            "code": code,
+        },
+        DeviceState,
+    )

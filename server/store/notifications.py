@@ -1,0 +1,121 @@
+"""Reading recipients back: their batch says who they are, their row how they ended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import asyncpg
+import msgspec
+
+from server.domain.delivery import DeviceState
+from server.domain.notifications import DeliveryError, Notification, Place
+from server.domain.operations import OperationStatus, Recipient, Status
+from server.domain.reasons import Reason
+from server.store.database import Connection, Database
+from server.store.jobs import device_from
+from server.store.numbers import PROVIDER_OF
+from server.store.operations import decode_message
+from server.store.statements import Statements
+
+_SQL = Statements("notifications")
+_STRIDE = 1000  # recipients looked at in one query
+
+
+class Notifications:
+    """The recipients of all sends."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def get(self, account: UUID, operation_id: UUID, index: int) -> Notification | None:
+        """Return one recipient's notification; None where there is none, or the recipient is unaddressable."""
+        async with self._database.connection() as connection:
+            row = await connection.fetchrow(_SQL.get, account, operation_id, index)
+        if row is None or row["status"] == Status.UNADDRESSABLE:
+            return None
+        return _notification(row)
+
+    async def page(
+        self, account: UUID, begin: Place, limit: int, *, operation: UUID | None = None, status: Status | None = None
+    ) -> tuple[list[Notification], Place | None]:
+        """Return up to ``limit`` notifications from ``begin`` on, and where the next page begins."""
+        found: list[Notification] = []
+        place: Place | None = begin
+        async with self._database.snapshot() as connection:
+            while place is not None and len(found) <= limit:
+                wanted = limit + 1 - len(found)
+                more, place = await _stretch(connection, account, place, wanted, operation, status)
+                found.extend(more)
+        if len(found) <= limit:
+            return found, None
+        return found[:limit], Place(found[limit].operation_id, found[limit].index)
+
+    async def errors(self, account: UUID, operation_id: UUID, first: int, limit: int) -> list[DeliveryError]:
+        """Return up to ``limit`` recipients of the operation, from index ``first`` on, that did not get the push."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(_SQL.errors, account, operation_id, first, limit)
+        return [_error(operation_id, row) for row in rows]
+
+
+async def _stretch(
+    connection: Connection, account: UUID, begin: Place, wanted: int, operation: UUID | None, status: Status | None
+) -> tuple[list[Notification], Place | None]:
+    """Look at a bounded stretch of recipients; return what is wanted of it, and where the next one begins."""
+    sizes = await connection.fetch(_SQL.newest_operations, account, begin.operation_id, wanted, operation)
+    found: list[Notification] = []
+    for size in sizes:
+        first = begin.index if size["operation_id"] == begin.operation_id else 0
+        last = min(first + _STRIDE, size["recipients"])
+        rows = await connection.fetch(_SQL.list_recipients, account, size["operation_id"], first, last, status)
+        found.extend(_notification(row) for row in rows)
+        if last < size["recipients"]:
+            return found, Place(size["operation_id"], last)
+        if len(found) >= wanted:
+            break
+    return found, Place(UUID(int=size["operation_id"].int - 1)) if sizes else None
+
+
+def _notification(row: asyncpg.Record) -> Notification:
+    recipient = _recipient(row)
+    status = row["status"]
+    if status is None:
+        waiting = Status.SCHEDULED if row["operation_status"] == OperationStatus.SCHEDULED else Status.QUEUED
+    return Notification(
+        operation_id=row["operation_id"],
+        index=row["index"],
+        recipient=recipient,
+        message=decode_message(row["message"]),
+        tags=msgspec.json.decode(row["tags"]),
+        status=waiting if status is None else Status(status),
+        reason=Reason(row["reason"] or 0),
+        devices=_devices(row, recipient),
+        fcm_credential=row["fcm_credential"] or row["named_fcm"],
+        apn_credential=row["apn_credential"] or row["named_apn"],
+        created_at=row["created_at"],
+        updated_at=row["decided_at"] or row["created_at"],
+    )
+
+
+def _error(operation_id: UUID, row: asyncpg.Record) -> DeliveryError:
+    recipient = _recipient(row)
+    return DeliveryError(
+        operation_id,
+        row["index"],
+        recipient,
+        Status(row["status"]),
+        Reason(row["reason"]),
+        _devices(row, recipient),
+        row["decided_at"],
+    )
+
+
+def _recipient(row: asyncpg.Record) -> Recipient:
+    variables = row.get("variables")
+    return Recipient(row["user_id"], row["token"], PROVIDER_OF.get(row["provider"]), variables)
+
+
+def _devices(row: asyncpg.Record, recipient: Recipient) -> Sequence[DeviceState]:
+    if row["devices"] is None:
+        return ()
+    return [device_from(fields, recipient.token) for fields in msgspec.json.decode(row["devices"])]

@@ -1,0 +1,127 @@
+"""Accepting sends, and reading operations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from uuid import UUID
+
+import asyncpg
+import msgspec
+
+from server.domain.operations import (
+    BATCH_SIZE,
+    SMALL_SEND,
+    Counts,
+    Message,
+    NewOperation,
+    Operation,
+    OperationStatus,
+    Recipient,
+    SenderCredential,
+)
+from server.domain.requests import Done, RequestKey
+from server.domain.retry import lifetime
+from server.store import idempotency, transactions
+from server.store.database import Connection, Database
+from server.store.numbers import CREDENTIAL_TYPE_OF, PROVIDERS
+from server.store.statements import Statements
+
+_SQL = Statements("operations")
+
+encode_message = msgspec.json.Encoder().encode
+decode_message = msgspec.json.Decoder(Message).decode
+
+
+class Operations:
+    """Sends as a whole."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def app(self, account: UUID, name: str | None) -> tuple[UUID, str] | None:
+        """Return the id and name of the named app, or of the default one; None where there is none."""
+        async with self._database.connection() as connection:
+            if name is None:
+                row = await connection.fetchrow(_SQL.default_app, account)
+            else:
+                row = await connection.fetchrow(_SQL.named_app, account, name)
+        return (row["app_id"], row["name"]) if row else None
+
+    async def sender_credentials(
+        self, account: UUID, named: Sequence[UUID], app: UUID | None
+    ) -> list[SenderCredential]:
+        """Return the named credentials that exist and the default ones of the app."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(_SQL.sender_credentials, account, named, app)
+        return [
+            SenderCredential(
+                row["credential_id"], row["app_id"], row["app_name"], CREDENTIAL_TYPE_OF[row["credential_type"]]
+            )
+            for row in rows
+        ]
+
+    async def accept(self, account: UUID, new: NewOperation, key: RequestKey | None = None) -> Done[UUID]:
+        """Write the operation, its batches, its jobs and its first event, all or nothing, and return its id.
+
+        Raises ``Conflict`` where ``key`` was used for another request.
+        """
+
+        async def work(connection: Connection) -> Done[UUID]:
+            return await idempotency.once(connection, account, key, lambda: _insert(connection, account, new))
+
+        return await transactions.run(self._database, work)
+
+    async def get(self, account: UUID, operation_id: UUID) -> Operation | None:
+        """Return the operation, or None."""
+        async with self._database.connection() as connection:
+            row = await connection.fetchrow(_SQL.get, account, operation_id)
+        return operation_from(row) if row else None
+
+
+async def _insert(connection: Connection, account: UUID, new: NewOperation) -> UUID:
+    batches = list(_batches(new.recipients))
+    operation_id: UUID = await connection.fetchval(
+        _SQL.insert_operation,
+        account,
+        new.app_id,
+        new.app_name,
+        new.fcm_credential,
+        new.apn_credential,
+        encode_message(new.message).decode(),
+        msgspec.json.encode(new.tags).decode(),
+        new.ttl,
+        lifetime(new.ttl),
+        len(new.recipients),
+        0 if len(new.recipients) <= SMALL_SEND else 1,
+        len(batches),
+    )
+    await connection.executemany(
+        _SQL.insert_batch, [(account, operation_id, number, *columns) for number, columns in enumerate(batches)]
+    )
+    # Last, because it locks the account's feed until the commit.
+    await connection.execute(_SQL.insert_accepted_event, account, operation_id)
+    return operation_id
+
+
+def operation_from(row: asyncpg.Record) -> Operation:
+    """Return the operation in a row that has its columns."""
+    return Operation(
+        row["operation_id"], OperationStatus(row["status"]), counts_from(row), row["created_at"], row["updated_at"]
+    )
+
+
+def counts_from(row: asyncpg.Record) -> Counts:
+    """Return the counts in a row of operations or events."""
+    return Counts(row["recipients"], row["unaddressable"], row["sent"], row["failed"], row["canceled"])
+
+
+def _batches(recipients: Sequence[Recipient]) -> Iterable[tuple[object, ...]]:
+    for first in range(0, len(recipients), BATCH_SIZE):
+        part = recipients[first : first + BATCH_SIZE]
+        yield (
+            first,
+            [recipient.user_id for recipient in part],
+            [recipient.token for recipient in part],
+            [PROVIDERS[recipient.provider] if recipient.provider else None for recipient in part],
+            [recipient.variables for recipient in part],
+        )

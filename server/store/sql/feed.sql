@@ -1,0 +1,21 @@
+-- name: position
+select epoch, last_seq from feeds where account_id = $1
+
+-- name: oldest
+-- The oldest sequence number still kept; null when the feed is empty.
+select min(seq) from events where account_id = $1
+
+-- name: read
+select seq, operation_id, at, indexes, statuses, reasons, status, recipients, unaddressable, sent, failed, canceled, created_at
+from events where account_id = $1 and seq > $2
+order by seq limit $3
+
+-- name: read_operation
+select seq, operation_id, at, indexes, statuses, reasons, status, recipients, unaddressable, sent, failed, canceled, created_at
+from events where account_id = $1 and operation_id = $2 and seq > $3
+order by seq limit $4
+
+-- name: final_recipients
+select index, status, reason, decided_at from notifications
+where account_id = $1 and operation_id = $2 and ($3::integer is null or index = $3)
+order by index

@@ -1,0 +1,129 @@
+-- name: claim
+-- Up to $1 jobs of small sends and $2 of bulk ones. MATERIALIZED matters: without it the planner may run the
+-- subquery again for each row and claim more than the limit.
+with small as materialized (
+  select account_id, job_id from jobs where lane = 0 and due_at <= now()
+  order by due_at limit $1 for update skip locked),
+bulk as materialized (
+  select account_id, job_id from jobs where lane = 1 and due_at <= now()
+  order by due_at limit $2 for update skip locked),
+claimed as (
+  update jobs j set lease = gen_random_uuid(), picks = j.picks + 1, due_at = clock_timestamp() + $3::interval
+  from (select * from small union all select * from bulk) due
+  where j.account_id = due.account_id and j.job_id = due.job_id
+  returning j.account_id, j.job_id, j.operation_id, j.batch_no, j.lane, j.picks, j.lease, j.indexes, j.progress)
+select c.*, clock_timestamp() as claimed_at,
+       o.app_id, o.fcm_credential, o.apn_credential, o.message, o.ttl, o.due_at as operation_due_at, o.deadline,
+       b.first_index, b.user_ids, b.tokens, b.providers, b.variables
+from claimed c
+join operations o using (account_id, operation_id)
+join batches b using (account_id, operation_id, batch_no)
+
+-- name: credentials
+-- The credentials of a job: those that its send named and that still exist, else the defaults of its app.
+select credential_id, version, credential_type, sealed
+from credentials
+where account_id = $1
+  and (credential_id = any(array[$3, $4]::uuid[])
+       or (app_id = $2 and is_default and ((credential_type = 1 and $3::uuid is null)
+                                           or (credential_type in (2, 3) and $4::uuid is null))))
+
+-- name: expand
+-- One row per device of each user, and one without a device where there is none.
+select r.index, u.user_id is not null as known, u.deleted_at is not null as deleted, d.provider, d.token
+from unnest($3::integer[], $4::uuid[]) as r (index, user_id)
+left join users u on u.account_id = $1 and u.user_id = r.user_id
+left join devices d on d.account_id = $1 and d.user_id = r.user_id and d.app_id = $2 and u.deleted_at is null
+order by r.index, d.added
+
+-- name: flush
+-- The fence (the job with my lease), the ends, the counts, the event, and the job's rest or end: one statement.
+-- Locks in this order: job, operation, feed. Answers one row; `held` false: the lease was lost and nothing changed.
+with job as (
+  select account_id, job_id from jobs where account_id = $1 and job_id = $2 and lease = $3 for update),
+ended as (
+  insert into notifications (account_id, operation_id, index, status, reason, user_id, providers,
+                             fcm_credential, apn_credential, devices)
+  select job.account_id, $4, e.index, e.status, e.reason, e.user_id, e.providers,
+         case when e.providers & 1 > 0 then $11::uuid end, case when e.providers & 2 > 0 then $12::uuid end,
+         e.devices::jsonb
+  from job, unnest($5::integer[], $6::smallint[], $7::smallint[], $8::uuid[], $9::smallint[], $10::text[])
+            as e (index, status, reason, user_id, providers, devices)
+  on conflict do nothing
+  returning index, status, reason),
+changed as (
+  select count(*)::integer as n,
+         (count(*) filter (where status = 3))::integer as sent,
+         (count(*) filter (where status = 4))::integer as failed,
+         (count(*) filter (where status = 6))::integer as unaddressable,
+         array_agg(index order by index) as indexes,
+         string_agg(set_byte('\x00'::bytea, 0, status), ''::bytea order by index) as statuses,
+         string_agg(set_byte('\x00'::bytea, 0, reason), ''::bytea order by index) as reasons
+  from ended),
+counted as (
+  update operations o
+  set sent = o.sent + c.sent, failed = o.failed + c.failed, unaddressable = o.unaddressable + c.unaddressable,
+      status = case when o.sent + o.failed + o.unaddressable + o.canceled + c.n < o.recipients then o.status
+                    when o.canceled > 0 then 4 else 3 end,
+      ended_at = case when o.sent + o.failed + o.unaddressable + o.canceled + c.n = o.recipients then clock_timestamp() end,
+      updated_at = clock_timestamp()
+  from changed c
+  where o.account_id = $1 and o.operation_id = $4 and c.n > 0
+  returning o.status, o.recipients, o.unaddressable, o.sent, o.failed, o.canceled, o.created_at,
+            c.indexes, c.statuses, c.reasons),
+fed as (
+  update feeds f set last_seq = f.last_seq + 1 from counted where f.account_id = $1 returning f.last_seq),
+told as (
+  insert into events (account_id, seq, operation_id, at, indexes, statuses, reasons,
+                      status, recipients, unaddressable, sent, failed, canceled, created_at)
+  select $1, fed.last_seq, $4, clock_timestamp(), counted.indexes, counted.statuses, counted.reasons, counted.status,
+         counted.recipients, counted.unaddressable, counted.sent, counted.failed, counted.canceled, counted.created_at
+  from fed, counted),
+finished as (
+  delete from jobs j using job where j.account_id = job.account_id and j.job_id = job.job_id and $13::boolean),
+rest as (
+  update jobs j
+  set due_at = clock_timestamp() + $14::interval, indexes = $15::integer[], progress = $16::bytea, picks = 0,
+      lease = case when $17::boolean then j.lease end
+  from job
+  where j.account_id = job.account_id and j.job_id = job.job_id and not $13::boolean)
+select exists (select from job) as held, (select status from counted) as operation_status
+
+-- name: extend
+-- Keeps leases alive; answers those still held.
+update jobs j set due_at = clock_timestamp() + $4::interval
+from unnest($1::uuid[], $2::uuid[], $3::uuid[]) as held (account_id, job_id, lease)
+where j.account_id = held.account_id and j.job_id = held.job_id and j.lease = held.lease
+returning j.job_id
+
+-- name: give_back
+-- A graceful stop: the claim is not counted. The rest is what flush left.
+update jobs set due_at = clock_timestamp(), picks = greatest(picks - 1, 0), lease = null
+where account_id = $1 and job_id = $2 and lease = $3
+
+-- name: split
+-- A job that keeps killing its workers becomes two, each with half of its recipients.
+with job as (
+  delete from jobs where account_id = $1 and job_id = $2 and lease = $3
+  returning account_id, operation_id, batch_no, lane, picks, progress)
+insert into jobs (account_id, operation_id, batch_no, lane, due_at, picks, indexes, progress)
+select job.account_id, job.operation_id, job.batch_no, job.lane, clock_timestamp(), $6, half.indexes, job.progress
+from job, (values ($4::integer[]), ($5::integer[])) as half (indexes)
+
+-- name: remove_dead
+-- Devices that a provider declared dead, unless registered again since. Answers the registrations they were in.
+delete from devices d
+using unnest($3::smallint[], $4::bytea[], $5::timestamptz[]) as dead (provider, token_hash, since)
+where d.account_id = $1 and d.app_id = $2 and d.provider = dead.provider and d.token_hash = dead.token_hash
+  and d.registered_at <= dead.since
+returning d.registration_id
+
+-- name: lock_registrations
+-- Before looking for empty ones: a registration of a new device waits here, or is seen.
+select registration_id from device_registrations where account_id = $1 and registration_id = any($2::uuid[])
+order by registration_id for update
+
+-- name: remove_empty_registrations
+delete from device_registrations r
+where r.account_id = $1 and r.registration_id = any($2::uuid[])
+  and not exists (select from devices d where d.account_id = $1 and d.registration_id = r.registration_id)

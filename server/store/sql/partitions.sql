@@ -1,0 +1,2 @@
+-- name: make
+select make_partitions($1)

@@ -1,0 +1,177 @@
+"""One reader's stream: a snapshot, then what changes, with checkpoints, until what is watched is final."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from uuid import UUID
+
+from server.domain.errors import Invalid, NotFound, Violation
+from server.domain.feed import (
+    Changes,
+    Checkpoint,
+    End,
+    FeedEvent,
+    Filter,
+    Item,
+    Position,
+    RecipientChange,
+    SnapshotPart,
+)
+from server.domain.operations import Operation, Status
+from server.watch import tokens
+from server.watch.tailer import AccountTail, FeedStore, Tailer
+
+CHECKPOINT_SECONDS = 15.0
+SNAPSHOT_PAGE = 500  # recipients a message
+CATCH_UP_PAGE = 64  # events
+MERGED = 500  # recipients up to which events are merged into one message
+
+
+class StatusStreams:
+    """Opens streams."""
+
+    def __init__(self, store: FeedStore, tailer: Tailer) -> None:
+        self._store = store
+        self._tailer = tailer
+
+    async def open(self, watched: Filter, resume_token: str) -> AsyncIterator[Item]:
+        """Yield the stream's items. Raises ``NotFound`` and ``Invalid`` before the first."""
+        with self._tailer.tail(watched.account) as tail:
+            stream = _Stream(self._store, tail, watched)
+            begin = stream.resume(resume_token) if resume_token else stream.snapshot()
+            async for item in begin:
+                yield item
+            async for item in stream.follow():
+                yield item
+
+
+class _Stream:
+    def __init__(self, store: FeedStore, tail: AccountTail, watched: Filter) -> None:
+        self._store = store
+        self._tail = tail
+        self._watched = watched
+        self._position: Position | None = None
+        self._ended = False
+
+    async def resume(self, token: str) -> AsyncIterator[Item]:
+        """Start behind the token. Raises ``Invalid`` where events behind it are no longer kept."""
+        account = self._watched.account
+        position = tokens.decode(token, self._watched, await self._store.position(account))
+        oldest = await self._store.oldest(account)
+        if oldest is not None and position.seq + 1 < oldest:
+            raise Invalid(Violation("resume_token", "what follows it is no longer kept"))
+        self._position = position
+        if self._watched.operation is not None:
+            async for item in self._catch_up(self._watched.operation):
+                yield item
+
+    async def _catch_up(self, operation: UUID) -> AsyncIterator[Item]:
+        """Give what one operation missed by its own index, rather than everything the account did since."""
+        assert self._position is not None  # set by resume
+        account = self._watched.account
+        # Taken first: what it calls final has its event among those read below, or had it before the token.
+        snapshot = await self._store.snapshot(account, operation, self._watched.index)
+        while events := await self._store.read(account, self._position.seq, CATCH_UP_PAGE, operation):
+            for item in self._tell(events):
+                yield item
+            if self._ended:
+                return
+        if snapshot and self._is_over(snapshot.operation, snapshot.final):
+            yield self._end(snapshot.operation)
+        elif snapshot and snapshot.position.seq > self._position.seq:
+            self._position = snapshot.position
+
+    async def snapshot(self) -> AsyncIterator[Item]:
+        """Give what is known now, in parts."""
+        if self._watched.operation is None:
+            self._position = await self._store.position(self._watched.account)
+            yield SnapshotPart(None, (), more=False, token=self._token())
+            return
+        snapshot = await self._store.snapshot(self._watched.account, self._watched.operation, self._watched.index)
+        if snapshot is None or _never_was(snapshot.operation, self._watched, snapshot.final):
+            raise NotFound("there is no such operation or push notification")
+        self._position = snapshot.position
+        wanted = [change for change in snapshot.final if self._watched.wants(change.status)]
+        for first in range(0, max(len(wanted), 1), SNAPSHOT_PAGE):
+            more = first + SNAPSHOT_PAGE < len(wanted)
+            part = wanted[first : first + SNAPSHOT_PAGE]
+            yield SnapshotPart(snapshot.operation, part, more=more, token="" if more else self._token())
+        if self._is_over(snapshot.operation, snapshot.final):
+            yield self._end(snapshot.operation)
+
+    async def follow(self) -> AsyncIterator[Item]:
+        """Give changes as they come, until the end."""
+        while not self._ended:
+            assert self._position is not None  # set by resume or snapshot
+            try:
+                async with asyncio.timeout(CHECKPOINT_SECONDS):
+                    events = await self._tail.after(self._position.seq)
+            except TimeoutError:
+                yield Checkpoint(self._token())
+                continue
+            for item in self._tell(events):
+                yield item
+
+    def _tell(self, events: Sequence[FeedEvent]) -> list[Item]:
+        """Turn events into messages of whole commits, and move on behind them."""
+        items: list[Item] = []
+        gathered: list[FeedEvent] = []
+        size = 0
+        for event in events:
+            if gathered and size + len(event.indexes) > MERGED:
+                items.extend(self._message(gathered))
+                gathered, size = [], 0
+            gathered.append(event)
+            size += len(event.indexes)
+        if gathered and not self._ended:
+            items.extend(self._message(gathered))
+        return items
+
+    def _message(self, events: Sequence[FeedEvent]) -> list[Item]:
+        if self._ended:
+            return []
+        assert self._position is not None  # set by resume or snapshot
+        self._position = Position(self._position.epoch, events[-1].seq)
+        recipients: list[tuple[UUID, RecipientChange]] = []
+        operations: dict[UUID, Operation] = {}
+        last: Operation | None = None
+        for event in events:
+            operation = event.operation
+            if self._watched.operation not in (None, operation.operation_id):
+                continue
+            changes = [c for c in event.changes() if self._watched.index in (None, c.index)]
+            if self._watched.index is not None and not changes:
+                continue
+            recipients.extend((operation.operation_id, c) for c in changes if self._watched.wants(c.status))
+            operations[operation.operation_id] = operation
+            if self._watched.operation is not None and (self._watched.index is not None or operation.status.final):
+                last = operation
+        items: list[Item] = []
+        if operations:
+            items.append(Changes(recipients, list(operations.values()), self._token()))
+        if last is not None:
+            items.append(self._end(last))
+        return items
+
+    def _is_over(self, operation: Operation | None, final: Sequence[RecipientChange]) -> bool:
+        if operation is None:
+            return False
+        return bool(final) if self._watched.index is not None else operation.status.final
+
+    def _end(self, operation: Operation | None) -> End:
+        assert operation is not None  # only what has an operation ends
+        self._ended = True
+        return End(operation, self._token())
+
+    def _token(self) -> str:
+        assert self._position is not None  # set by resume or snapshot
+        return tokens.encode(self._position, self._watched)
+
+
+def _never_was(operation: Operation | None, watched: Filter, final: Sequence[RecipientChange]) -> bool:
+    """Whether the watched notification does not exist: no such recipient, or one found unaddressable."""
+    if watched.index is None or operation is None:
+        return False
+    unaddressable = any(change.status is Status.UNADDRESSABLE for change in final)
+    return watched.index >= operation.counts.recipients or unaddressable

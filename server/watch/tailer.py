@@ -1,0 +1,131 @@
+"""Follows the feeds that someone watches: each event is read once per process, whoever many readers it has.
+
+Readers pull from a short ring of recent events. One that falls behind the ring reads for itself, so memory is
+bounded whatever the readers do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+from uuid import UUID
+
+import structlog
+
+from server.domain.errors import Unavailable
+from server.domain.feed import FeedEvent, Position, Snapshot
+
+log = structlog.get_logger(__name__)
+
+POLL_SECONDS = 1.0  # the net below hints that get lost
+RING = 64  # events kept per watched account; an event holds up to 500 recipients
+PAGE = 64
+
+
+class FeedStore(Protocol):
+    """The feed, as ``server.store.feed`` reads it."""
+
+    async def position(self, account: UUID) -> Position: ...
+    async def oldest(self, account: UUID) -> int | None: ...
+    async def read(self, account: UUID, after: int, limit: int, operation: UUID | None = None) -> list[FeedEvent]: ...
+    async def snapshot(self, account: UUID, operation: UUID, index: int | None = None) -> Snapshot | None: ...
+
+
+class FeedSignal(Protocol):
+    """Wakes when feeds may have grown."""
+
+    async def wait(self, seconds: float) -> None: ...
+
+
+class GrownFeeds(Protocol):
+    """Says which feeds grew; None for perhaps any."""
+
+    def take_grown(self) -> set[UUID] | None: ...
+
+
+class AccountTail:
+    """The end of one account's feed, shared by its readers."""
+
+    def __init__(self, store: FeedStore, account: UUID) -> None:
+        self._store = store
+        self._account = account
+        self._ring: deque[FeedEvent] = deque(maxlen=RING)
+        self._end: int | None = None  # nothing is in the ring before the first reader says where it is
+        self._grown = asyncio.Event()
+        self._reading = asyncio.Lock()
+        self.readers = 0
+
+    async def after(self, seq: int) -> Sequence[FeedEvent]:
+        """Return events behind ``seq``, waiting until there is one. Raises ``Unavailable``."""
+        if self._end is None or seq > self._end:
+            self._start_at(seq)
+            await self.advance()
+        while seq == self._end:
+            await self._grown.wait()
+        if self._ring and self._ring[0].seq <= seq + 1:
+            return [event for event in self._ring if event.seq > seq]
+        return await self._store.read(self._account, seq, PAGE)
+
+    async def advance(self) -> None:
+        """Read what is new, if there are readers."""
+        async with self._reading:
+            while self._end is not None and await self._read_page(self._end):
+                pass
+
+    async def _read_page(self, end: int) -> bool:
+        """Return whether there may be more."""
+        events = await self._store.read(self._account, end, PAGE)
+        if events and self._end == end:  # else a reader further on moved the ring meanwhile
+            self._ring.extend(events)
+            self._move_to(events[-1].seq)
+        return len(events) == PAGE
+
+    def _start_at(self, seq: int) -> None:
+        self._ring.clear()
+        self._move_to(seq)
+
+    def _move_to(self, seq: int) -> None:
+        self._end = seq
+        self._grown.set()
+        self._grown = asyncio.Event()
+
+
+class Tailer:
+    """One per process; ``run`` it as a task."""
+
+    def __init__(self, store: FeedStore, signal: FeedSignal, grown: GrownFeeds) -> None:
+        self._store = store
+        self._signal = signal
+        self._grown = grown
+        self._tails: dict[UUID, AccountTail] = {}
+
+    @contextlib.contextmanager
+    def tail(self, account: UUID) -> Iterator[AccountTail]:
+        """Lend the account's tail; it is dropped with its last reader."""
+        tail = self._tails.setdefault(account, AccountTail(self._store, account))
+        tail.readers += 1
+        try:
+            yield tail
+        finally:
+            tail.readers -= 1
+            if not tail.readers:
+                self._tails.pop(account, None)
+
+    async def run(self) -> None:
+        """Keep the tails up to date until cancelled."""
+        while True:
+            await self._signal.wait(POLL_SECONDS)
+            grown = self._grown.take_grown()
+            polled = grown is None or not grown  # a poll, or a hint that may mean any account
+            for account, tail in list(self._tails.items()):
+                if polled or (grown is not None and account in grown):
+                    await self._advance(tail)
+
+    async def _advance(self, tail: AccountTail) -> None:
+        try:
+            await tail.advance()
+        except Unavailable:
+            log.warning("feeds wait for the database")

@@ -1,0 +1,224 @@
+"""The scripted gRPC service that the gateway's contract tests run against, and what of REST leads to which RPC."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Self
+
+import grpc
+import httpx
+import pytest
+from google.protobuf.message_factory import GetMessageClass
+from grpc_health.v1 import health, health_pb2_grpc
+from grpc_status import rpc_status
+
+from gateway.app import Gateway, open_channel
+from gateway.contract import Rpc, read_contract
+from gateway.serving import Server, listen
+from gateway.settings import Settings
+
+USER = "comms_pushnotificationuser_01h2xcejqtf2nbrexx3vqjhp41"
+OPERATION = "comms_operation_01h2xcejqtf2nbrexx3vqjhp41"
+NOTIFICATION = "comms_pushnotification_01h2xcejqtf2nbrexx3vqjhp41"
+REGISTRATION = "comms_device_registration_01h2xcejqtf2nbrexx3vqjhp41"
+CREDENTIAL = "comms_credential_01h2xcejqtf2nbrexx3vqjhp41"
+
+
+class Upstream:
+    """A gRPC server of the whole contract that records every call and answers as the test says.
+
+    An answer is a message, a `google.rpc.Status` to fail with, or an async function (an async generator for a
+    stream) of request and context. What has none answers with an empty message.
+    """
+
+    def __init__(self, port: int = 0) -> None:
+        self.calls: list[tuple[str, Any, dict[str, str]]] = []
+        self.called = asyncio.Event()
+        self.answers: dict[str, Any] = {}
+        self.health = health.aio.HealthServicer()
+        self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", 2**25)])
+        health_pb2_grpc.add_HealthServicer_to_server(self.health, self._server)
+        for rpc in read_contract():
+            self._server.add_generic_rpc_handlers([self._handler(rpc)])
+        self.target = f"127.0.0.1:{self._server.add_insecure_port(f'127.0.0.1:{port}')}"
+
+    async def __aenter__(self) -> Self:
+        await self._server.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._server.stop(0)
+
+    @property
+    def request(self) -> Any:
+        """The request of the only call."""
+        [(_, request, _)] = self.calls
+        return request
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """The metadata of the only call."""
+        [(_, _, metadata)] = self.calls
+        return metadata
+
+    def _handler(self, rpc: Rpc) -> grpc.GenericRpcHandler:
+        name, kind = rpc.method.name, GetMessageClass(rpc.method.output_type)
+        request = GetMessageClass(rpc.method.input_type)
+        if rpc.method.server_streaming:
+            method = grpc.unary_stream_rpc_method_handler(
+                self._stream(name), request_deserializer=request.FromString, response_serializer=kind.SerializeToString
+            )
+        else:
+            method = grpc.unary_unary_rpc_method_handler(
+                self._unary(name, kind),
+                request_deserializer=request.FromString,
+                response_serializer=kind.SerializeToString,
+            )
+        return grpc.method_handlers_generic_handler(rpc.method.containing_service.full_name, {name: method})
+
+    def _record(self, name: str, request: Any, context: Any) -> Any:
+        self.calls.append((name, request, dict(context.invocation_metadata())))
+        self.called.set()
+        return self.answers.get(name)
+
+    def _unary(self, name: str, kind: Any) -> Callable[..., Any]:
+        async def answer(request: Any, context: Any) -> Any:
+            scripted = self._record(name, request, context)
+            if scripted is None:
+                return kind()
+            if callable(scripted):
+                return await scripted(request, context)
+            if isinstance(scripted, kind):
+                return scripted
+            return await context.abort_with_status(rpc_status.to_status(scripted))
+
+        return answer
+
+    def _stream(self, name: str) -> Callable[..., Any]:
+        async def answer(request: Any, context: Any) -> AsyncIterator[Any]:
+            async for message in self._record(name, request, context)(request, context):
+                yield message
+
+        return answer
+
+
+@asynccontextmanager
+async def rest(target: str, **settings: Any) -> AsyncIterator[httpx.AsyncClient]:
+    """A REST client of a gateway in front of the target."""
+    async with open_channel(target) as channel:
+        transport = httpx.ASGITransport(Gateway(channel, Settings(**settings)))
+        async with httpx.AsyncClient(
+            transport=transport, base_url="http://push.test", auth=("AC1", "secret")
+        ) as client:
+            yield client
+
+
+@asynccontextmanager
+async def serving(target: str, **settings: Any) -> AsyncIterator[tuple[httpx.AsyncClient, Server]]:
+    """A gateway on a real port, its client, and its server."""
+    listening = listen("127.0.0.1", 0)
+    url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    ready = asyncio.Event()
+    async with open_channel(target) as channel, asyncio.TaskGroup() as tasks:
+        server = Server(Gateway(channel, Settings(**settings)), listening, ready.set)
+        tasks.create_task(server.serve_until_stopped())
+        await ready.wait()
+        async with httpx.AsyncClient(base_url=url, auth=("AC1", "secret"), timeout=10) as client:
+            yield client, server
+        server.should_exit = True
+
+
+# The table of the REST contract. A body of {} where there is one.
+ROUTES = [
+    ("POST", "", "SendPushNotification", 200),  # 200 as an empty answer has no operation; see test_gateway_answers
+    ("GET", "", "ListPushNotifications", 200),
+    ("GET", f"/{NOTIFICATION}", "GetPushNotification", 200),
+    ("GET", "/Operations", "ListOperations", 200),
+    ("GET", f"/Operations/{OPERATION}", "GetOperation", 200),
+    ("GET", f"/Operations/{OPERATION}/Errors", "ListOperationErrors", 200),
+    ("POST", f"/Operations/{OPERATION}/Cancel", "CancelOperation", 202),
+    ("POST", "/DeviceRegistrations", "RegisterDevice", 200),
+    ("GET", "/DeviceRegistrations", "ListDeviceRegistrations", 200),
+    ("POST", "/DeviceRegistrations/Batch", "BatchRegisterDevices", 200),
+    ("GET", f"/DeviceRegistrations/{REGISTRATION}", "GetDeviceRegistration", 200),
+    ("DELETE", f"/DeviceRegistrations/{REGISTRATION}", "DeleteDeviceRegistration", 202),
+    ("POST", "/Credentials", "CreateCredential", 200),
+    ("GET", "/Credentials", "ListCredentials", 200),
+    ("GET", f"/Credentials/{CREDENTIAL}", "GetCredential", 200),
+    ("PATCH", f"/Credentials/{CREDENTIAL}", "UpdateCredential", 202),
+    ("DELETE", f"/Credentials/{CREDENTIAL}", "DeleteCredential", 202),
+    ("GET", "/Apps", "ListApps", 200),
+    ("GET", "/Apps/shop", "GetApp", 200),
+    ("PATCH", "/Apps/shop", "UpdateApp", 202),
+    ("GET", "/Users", "ListUsers", 200),
+    ("GET", f"/Users/{USER}", "GetUser", 200),
+    ("DELETE", f"/Users/{USER}", "DeleteUser", 202),
+]
+
+
+@pytest.mark.parametrize("version", ["v1", "preview"])
+@pytest.mark.parametrize(("method", "path", "rpc", "status"), ROUTES)
+async def test_every_documented_route_calls_its_rpc(
+    version: str, method: str, path: str, rpc: str, status: int
+) -> None:
+    body = {} if method in {"POST", "PATCH"} and not path.endswith("Cancel") else None
+    async with Upstream() as upstream, rest(upstream.target) as client:
+        response = await client.request(method, f"/{version}/PushNotifications{path}", json=body)
+    assert response.status_code == status, response.text
+    assert [name for name, _, _ in upstream.calls] == [rpc]
+
+
+@pytest.mark.parametrize("version", ["v1", "preview"])
+async def test_a_user_is_also_found_where_registrations_link_to(version: str) -> None:
+    async with Upstream() as upstream, rest(upstream.target) as client:
+        response = await client.get(f"/{version}/Users/{USER}")
+    assert response.status_code == 200
+    assert upstream.request.user_id == USER
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/v1",
+        "/v2/PushNotifications",
+        "/v1/PushNotifications/",
+        "/v1/PushNotifications/Operations/",
+        "/v1/PushNotifications/Operations/x/Nothing",
+        "/v1/pushnotifications",
+        "/v1/PushNotifications/%FF",
+    ],
+)
+async def test_an_unknown_path_is_404(path: str) -> None:
+    async with Upstream() as upstream, rest(upstream.target) as client:
+        response = await client.get(path)
+    assert response.status_code == 404
+    assert response.json()["errors"][0]["code"] == 20404
+    assert not upstream.calls
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allow"),
+    [
+        ("PUT", "/v1/PushNotifications", "GET, POST"),
+        ("DELETE", "/preview/PushNotifications/Operations", "GET"),
+        ("GET", f"/v1/PushNotifications/Operations/{OPERATION}/Cancel", "POST"),
+        ("POST", f"/v1/PushNotifications/Credentials/{CREDENTIAL}", "DELETE, GET, PATCH"),
+        ("POST", "/healthz", "GET, HEAD"),
+    ],
+)
+async def test_a_wrong_method_is_405_and_names_the_right_ones(method: str, path: str, allow: str) -> None:
+    async with Upstream() as upstream, rest(upstream.target) as client:
+        response = await client.request(method, path)
+    assert response.status_code == 405
+    assert sorted(response.headers["Allow"].split(", ")) == allow.split(", ")
+    assert response.json()["errors"][0]["code"] == 20405
+
+
+async def test_an_escaped_slash_stays_inside_its_segment() -> None:
+    async with Upstream() as upstream, rest(upstream.target) as client:
+        response = await client.get("/v1/PushNotifications/Apps/a%2Fb")
+    assert response.status_code == 200
+    assert upstream.request.app_name == "a/b"

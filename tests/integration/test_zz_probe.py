@@ -1,0 +1,21 @@
+import asyncio, time
+from pharos.push.v1 import credentials_pb2 as c, device_registrations_pb2 as d, users_pb2 as u, apps_pb2 as a
+async def test_probe(api, fcm_content, refusal):
+    r = await refusal(api.registrations.RegisterDevice(d.RegisterDeviceRequest(token="t", provider=1)))
+    print(r, r.fields, r.reason)
+    r = await api.credentials.CreateCredential(c.CreateCredentialRequest(credential_type=1, content=fcm_content))
+    print(r)
+    print(await api.credentials.GetCredential(c.GetCredentialRequest(credential_id=r.resource_id)))
+    print(await api.apps.GetApp(a.GetAppRequest(app_name="default")))
+    r = await api.registrations.RegisterDevice(d.RegisterDeviceRequest(token="t", provider=1))
+    g = await api.registrations.GetDeviceRegistration(d.GetDeviceRegistrationRequest(device_registration_id=r.resource_id))
+    print(g)
+    print(await api.users.GetUser(u.GetUserRequest(user_id=g.device_registration.user_id)))
+    t=time.perf_counter()
+    rs = await asyncio.gather(*(api.registrations.RegisterDevice(d.RegisterDeviceRequest(token="t", provider=1)) for _ in range(50)))
+    print(time.perf_counter()-t, len({x.resource_id for x in rs}))
+    t=time.perf_counter()
+    rs = await asyncio.gather(*(api.registrations.RegisterDevice(d.RegisterDeviceRequest(token=f"t{i}", provider=1)) for i in range(1000)))
+    print(time.perf_counter()-t, len({x.resource_id for x in rs}))
+    r = await refusal(api.users.ListUsers(u.ListUsersRequest()))
+    print(r, r.reason)

@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from pharos.push.v1.delivery_status_pb2 import (
+    RecipientStatus,
+    StatusChanges,
+    StatusEnd,
+    StatusSnapshot,
+    WatchDeliveryStatusResponse,
+)
+from pharos.push.v1.operations_pb2 import Operation, OperationStats, OperationStatus
+from pharos.push.v1.push_notifications_pb2 import SendPushNotificationResponse
+from pharos.push.v1.types_pb2 import DeliveryReason, DeliveryStatus, Provider
+from typer.testing import CliRunner
+
+from client.__main__ import app
+from client.dev_env import write_env_file
+
+OPERATION_ID = "comms_operation_01h455vb4pex5vsknk084sn02q"
+WITHIN = 60.0
+
+
+@pytest.fixture
+def env_file(service: Any, tmp_path: Path) -> Path:
+    path = tmp_path / "dev.env"
+    address = f"http://127.0.0.1:{service.port}"
+    write_env_file(path, {"PHAROS_GRPC": address, "PHAROS_ACCOUNT_ID": "account", "PHAROS_AUTH_TOKEN": "secret"})
+    return path
+
+
+async def pharos(*arguments: str) -> tuple[int | None, str, str]:
+    """Exit code, stdout and stderr of the command, run as users run it."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "client", *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    async with asyncio.timeout(WITHIN):
+        said, complained = await process.communicate()
+    return process.returncode, said.decode(), complained.decode()
+
+
+def a_delivery() -> list[WatchDeliveryStatusResponse]:
+    processing = Operation(id=OPERATION_ID, stats=OperationStats(recipients=2))
+    done = Operation(id=OPERATION_ID, status=OperationStatus.OPERATION_STATUS_COMPLETED)
+    done.stats.recipients = 2
+    recipients = [
+        RecipientStatus(recipient_index=0, status=DeliveryStatus.DELIVERY_STATUS_SENT),
+        RecipientStatus(
+            recipient_index=1,
+            status=DeliveryStatus.DELIVERY_STATUS_FAILED,
+            reason=DeliveryReason.DELIVERY_REASON_UNREGISTERED,
+        ),
+    ]
+    return [
+        WatchDeliveryStatusResponse(snapshot=StatusSnapshot(operation=processing), resume_token="a"),
+        WatchDeliveryStatusResponse(changes=StatusChanges(recipients=recipients), resume_token="b"),
+        WatchDeliveryStatusResponse(end=StatusEnd(operation=done), resume_token="c"),
+    ]
+
+
+async def test_send_sends_what_the_options_say_and_follows_it(service: Any, env_file: Path, tmp_path: Path) -> None:
+    service.answers.append(SendPushNotificationResponse(operation_id=OPERATION_ID))
+    service.streams.append(a_delivery())
+    more = tmp_path / "more.jsonl"
+    more.write_text('{"provider": "APN", "token": "00ff", "variables": {"name": "Ada"}}\n')
+
+    code, said, complained = await pharos(
+        *(
+            "send",
+            "--to",
+            "user:u1",
+            "--to",
+            "fcm:t1",
+            "--to-file",
+            str(more),
+            "--title",
+            "Hi",
+            "--body",
+            "B {{ name }}",
+        ),
+        *("--app", "shop", "--data", "k=v=w", "--watch", "--env-file", str(env_file)),
+    )
+
+    assert (code, complained) == (0, "")
+    request = service.requests[0]
+    assert [to.user_id or to.token for to in request.to] == ["u1", "t1", "00ff"]
+    assert request.to[2].provider == Provider.PROVIDER_APN
+    assert (request.content.title, request.content.body) == ("Hi", "B {{ name }}")
+    assert request.sender.app_name == "shop"
+    assert dict(request.data) == {"k": "v=w"}
+    assert said.splitlines() == [
+        OPERATION_ID,
+        "delivering 0/2",
+        "delivering 2/2 SENT 1  FAILED 1",
+        f"{OPERATION_ID} COMPLETED: SENT 1  FAILED 1",
+        "reasons: UNREGISTERED 1",
+    ]
+
+
+async def test_watch_shows_an_operation_to_its_end(service: Any, env_file: Path) -> None:
+    service.streams.append(a_delivery())
+
+    code, said, _ = await pharos("watch", OPERATION_ID, "--env-file", str(env_file))
+
+    assert code == 0
+    assert said.splitlines()[-1] == "reasons: UNREGISTERED 1"
+    assert service.requests[0].operation_id == OPERATION_ID
+
+
+async def test_watch_of_the_account_has_a_line_for_each_change(service: Any, env_file: Path) -> None:
+    operation = Operation(id=OPERATION_ID, status=OperationStatus.OPERATION_STATUS_PROCESSING)
+    operation.stats.recipients, operation.stats.sent, operation.stats.queued = 3, 1, 2
+    changes = WatchDeliveryStatusResponse(changes=StatusChanges(operations=[operation]), resume_token="a")
+    service.streams.append([changes, service.refuse(grpc.StatusCode.UNAUTHENTICATED, "token withdrawn")])
+
+    code, said, complained = await pharos("watch", "--account", "--env-file", str(env_file))
+
+    assert said == f"{OPERATION_ID} PROCESSING  recipients 3  sent 1  queued 2\n"
+    assert (code, complained) == (1, "pharos: UNAUTHENTICATED: token withdrawn\n")
+
+
+async def test_a_refusal_is_told_in_words(service: Any, env_file: Path) -> None:
+    service.answers.append(service.refuse(grpc.StatusCode.INVALID_ARGUMENT, "content is missing"))
+
+    code, said, complained = await pharos("send", "--to", "fcm:t", "--env-file", str(env_file))
+
+    assert (code, said, complained) == (1, "", "pharos: INVALID_ARGUMENT: content is missing\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["send"], "no recipients"),
+        (["send", "--to", "sms:1"], "'sms:1' is none of user:ID, fcm:TOKEN, apn:TOKEN"),
+        (["send", "--to", "fcm:t", "--data", "novalue"], "'novalue' is not KEY=VALUE"),
+        (["send", "--to", "fcm:t"], "PHAROS_GRPC, PHAROS_ACCOUNT_ID, PHAROS_AUTH_TOKEN not set"),
+        (["watch"], "give either an operation or --account"),
+        (["watch", OPERATION_ID, "--account"], "give either an operation or --account"),
+        (["up", "--workers", "0"], "--workers"),
+    ],
+)
+def test_a_command_line_that_makes_no_sense_is_refused(
+    arguments: list[str], complaint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("PHAROS_GRPC", "PHAROS_ACCOUNT_ID", "PHAROS_AUTH_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+
+    result = CliRunner().invoke(app, arguments)
+
+    assert result.exit_code == 2
+    assert complaint in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "became"),
+    [
+        (["serve", "--port", "1", "--help"], ["server", "serve", "--port", "1", "--help"]),
+        (["work", "--name", "w"], ["server", "work", "--name", "w"]),
+        (["migrate"], ["server", "migrate"]),
+        (["database", "--data-dir", "d"], ["server", "database", "--data-dir", "d"]),
+        (["accounts", "create", "--name", "n"], ["server", "accounts", "create", "--name", "n"]),
+        (["gateway", "--grpc", "h:1"], ["gateway", "--grpc", "h:1"]),
+        (["sandbox", "--dir", "d"], ["sandbox", "--dir", "d"]),
+    ],
+)
+def test_the_programs_commands_become_the_programs(
+    arguments: list[str], became: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+    monkeypatch.setattr(os, "execv", lambda *command: seen.append(command))
+
+    CliRunner().invoke(app, arguments)
+
+    assert seen == [(sys.executable, [sys.executable, "-m", *became])]
+
+
+def test_help_needs_neither_grpc_nor_rich_progress() -> None:
+    program = (
+        "import sys, json, client.__main__ as m\n"
+        "try: m.app(['send', '--help'])\n"
+        "except SystemExit: pass\n"
+        "print(json.dumps([name for name in ('grpc', 'httpx', 'rich.progress') if name in sys.modules]))"
+    )
+
+    said = subprocess.run(  # noqa: S603 - a program of this test
+        [sys.executable, "-c", program], check=True, capture_output=True, timeout=WITHIN
+    ).stdout
+
+    assert json.loads(said.splitlines()[-1]) == []

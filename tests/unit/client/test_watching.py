@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from contextlib import aclosing
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.duration_pb2 import Duration
+from google.rpc import error_details_pb2
+from pharos.push.v1.delivery_status_pb2 import (
+    RecipientStatus,
+    StatusChanges,
+    StatusCheckpoint,
+    StatusEnd,
+    StatusSnapshot,
+    WatchDeliveryStatusResponse,
+)
+from pharos.push.v1.types_pb2 import DeliveryStatus
+
+from client.errors import InvalidArgumentError, RateLimitedError, UnavailableError
+from client.push_client import PushClient
+
+OPERATION_ID = "comms_operation_01h455vb4pex5vsknk084sn02q"
+
+
+def snapshot(token: str) -> WatchDeliveryStatusResponse:
+    return WatchDeliveryStatusResponse(snapshot=StatusSnapshot(), resume_token=token)
+
+
+def change(index: int, token: str) -> WatchDeliveryStatusResponse:
+    recipient = RecipientStatus(recipient_index=index, status=DeliveryStatus.DELIVERY_STATUS_SENT)
+    return WatchDeliveryStatusResponse(changes=StatusChanges(recipients=[recipient]), resume_token=token)
+
+
+def checkpoint(token: str) -> WatchDeliveryStatusResponse:
+    return WatchDeliveryStatusResponse(checkpoint=StatusCheckpoint(), resume_token=token)
+
+
+def end(token: str) -> WatchDeliveryStatusResponse:
+    return WatchDeliveryStatusResponse(end=StatusEnd(), resume_token=token)
+
+
+def indexes(messages: Iterable[WatchDeliveryStatusResponse]) -> list[int]:
+    return [recipient.recipient_index for message in messages for recipient in message.changes.recipients]
+
+
+async def test_it_goes_on_behind_the_last_message_after_the_server_was_gone(service: Any, client: PushClient) -> None:
+    service.streams.append([snapshot("a"), change(0, "b"), service.silence()])
+    service.streams.append([change(1, "c"), end("d")])
+    seen = []
+
+    async with asyncio.timeout(30):
+        async for message in client.watch(operation_id=OPERATION_ID):
+            seen.append(message)
+            if message.resume_token == "b":
+                await service.stop()
+                await service.start()
+
+    assert [message.resume_token for message in seen] == ["a", "b", "c", "d"]
+    assert indexes(seen) == [0, 1]
+    assert [(request.operation_id, request.resume_token) for request in service.requests] == [
+        (OPERATION_ID, ""),
+        (OPERATION_ID, "b"),
+    ]
+
+
+async def test_a_slow_reader_that_was_ended_resumes(service: Any, client: PushClient) -> None:
+    service.streams.append([change(0, "a"), service.refuse(grpc.StatusCode.RESOURCE_EXHAUSTED, "too slow")])
+    service.streams.append([end("b")])
+
+    seen = [message async for message in client.watch(operation_id=OPERATION_ID)]
+
+    assert [message.resume_token for message in seen] == ["a", "b"]
+    assert service.requests[1].resume_token == "a"
+
+
+async def test_a_stream_that_stops_without_its_end_is_taken_up_again(service: Any, client: PushClient) -> None:
+    service.streams.append([checkpoint("a")])
+    service.streams.append([end("b")])
+
+    seen = [message async for message in client.watch(operation_id=OPERATION_ID)]
+
+    assert [message.resume_token for message in seen] == ["a", "b"]
+
+
+async def test_a_connection_on_which_nothing_is_heard_is_given_up(service: Any, client: PushClient) -> None:
+    service.streams.append([snapshot("a"), service.silence()])
+    service.streams.append([end("b")])
+
+    async with asyncio.timeout(30):
+        seen = [message async for message in client.watch(operation_id=OPERATION_ID, silence=0.2)]
+
+    assert [message.resume_token for message in seen] == ["a", "b"]
+
+
+async def test_nothing_follows_the_end(service: Any, client: PushClient) -> None:
+    service.streams.append([end("a"), change(0, "b")])
+
+    seen = [message async for message in client.watch(operation_id=OPERATION_ID)]
+
+    assert [message.resume_token for message in seen] == ["a"]
+    assert len(service.requests) == 1
+
+
+async def test_a_token_that_is_too_old_is_the_callers_to_know(service: Any, client: PushClient) -> None:
+    service.streams.append([service.refuse(grpc.StatusCode.INVALID_ARGUMENT, "too old")])
+
+    with pytest.raises(InvalidArgumentError):
+        _ = [message async for message in client.watch(resume_token="old")]
+
+    assert service.requests[0].resume_token == "old"
+
+
+async def test_the_service_says_when_to_come_back(service: Any, client: PushClient) -> None:
+    retry = error_details_pb2.RetryInfo(retry_delay=Duration(nanos=400_000_000))
+    service.streams.append([service.refuse(grpc.StatusCode.UNAVAILABLE, "later", retry)])
+    service.streams.append([end("a")])
+    began = asyncio.get_running_loop().time()
+
+    _ = [message async for message in client.watch(operation_id=OPERATION_ID)]
+
+    assert asyncio.get_running_loop().time() - began >= 0.4
+
+
+async def test_patience_ends(service: Any, client: PushClient) -> None:
+    await service.stop()
+
+    with pytest.raises(UnavailableError):
+        _ = [message async for message in client.watch(operation_id=OPERATION_ID, patience=0.3)]
+
+
+async def test_a_service_that_keeps_refusing_uses_the_patience_up(service: Any, client: PushClient) -> None:
+    service.streams.extend([service.refuse(grpc.StatusCode.RESOURCE_EXHAUSTED)] for _ in range(50))
+
+    with pytest.raises(RateLimitedError):
+        _ = [message async for message in client.watch(operation_id=OPERATION_ID, patience=0.3)]
+
+
+async def test_the_scope_and_the_statuses_are_passed_on(service: Any, client: PushClient) -> None:
+    notification_id = "comms_pushnotification_01h455vb4pex5vsknk084sn02q"
+    service.streams.extend([[end("a")], [end("b")]])
+    failed = [DeliveryStatus.DELIVERY_STATUS_FAILED]
+
+    _ = [message async for message in client.watch(push_notification_id=notification_id, statuses=failed)]
+    _ = [message async for message in client.watch()]
+
+    one, account = service.requests
+    assert one.WhichOneof("scope") == "push_notification_id"
+    assert list(one.statuses) == failed
+    assert account.WhichOneof("scope") is None
+
+
+async def test_who_stops_reading_leaves_no_call_behind(service: Any, client: PushClient) -> None:
+    service.streams.append([snapshot("a"), service.silence()])
+
+    async with aclosing(client.watch()) as messages:
+        async for _ in messages:
+            break
+
+    async with asyncio.timeout(10):
+        await service.reader_left.wait()

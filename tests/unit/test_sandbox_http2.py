@@ -1,0 +1,443 @@
+"""The sandbox's HTTP/2 by itself: driven by h2 where the client is right and by raw frames where it is wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import struct
+from typing import Any
+
+import h2.config
+import h2.connection
+import h2.events
+import h2.settings
+import hpack
+import pytest
+from hyperframe import frame as hf
+
+from sandbox.frames import PREFACE, ErrorCode
+from sandbox.http2 import Http2Connection
+from sandbox.wire import Answer, Fault, GoAway, Limits, Link, Reply, Request, Scripted
+
+HEADERS = [(":method", "POST"), (":scheme", "https"), (":path", "/x"), (":authority", "localhost")]
+BLOCK = hpack.Encoder().encode(HEADERS)
+
+
+class Wire(asyncio.Transport):
+    """A transport that keeps what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+        self.closed = False
+        self.reading = True
+        self.wrote = asyncio.Event()
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written += bytes(data)
+        self.wrote.set()
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def close(self) -> None:
+        self.closed = True
+
+    def abort(self) -> None:
+        self.closed = True
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+    def take(self) -> list[hf.Frame]:
+        """The frames written since the last call."""
+        data, self.written = memoryview(self.written), b""
+        taken = []
+        while data:
+            frame, size = hf.Frame.parse_frame_header(data[:9])
+            frame.parse_body(data[9 : 9 + size])
+            taken.append(frame)
+            data = data[9 + size :]
+        return taken
+
+
+class EchoVendor:
+    """Answers with the size of what it got, or as ``script`` says."""
+
+    initial_streams = 5
+    limits = Limits(max_header_list=8000, max_body=100_000)
+
+    def __init__(self) -> None:
+        self.requests: list[Request] = []
+        self.script: Answer | None = None
+        self.link: Link
+        self.greeting: Scripted | None = None
+
+    def session(self, link: Link, certificate_uid: str | None) -> EchoVendor:  # noqa: ARG002 - the seam's signature
+        self.link = link
+        return self
+
+    def on_connect(self) -> Scripted | None:
+        return self.greeting
+
+    def answer(self, request: Request) -> Answer:
+        self.requests.append(request)
+        return self.script or Reply(200, ((b"x", b"y"),), b"%d" % len(request.body))
+
+
+class Bench:
+    """A connection with its fake transport; ``raw`` feeds frames, ``client`` is an h2 client."""
+
+    def __init__(self, vendor: EchoVendor | None = None) -> None:
+        self.vendor = vendor or EchoVendor()
+        self.wire = Wire()
+        self.lost = False
+        self.connection = Http2Connection(self.vendor, None, self._on_lost)
+        self.connection.connection_made(self.wire)
+        self.client = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
+
+    def _on_lost(self, _connection: Http2Connection) -> None:
+        self.lost = True
+
+    def greet(self, settings: dict[int, int] | None = None) -> Bench:
+        self.raw(PREFACE)
+        self.frames(hf.SettingsFrame(0, settings=settings or {}))
+        self.wire.take()
+        return self
+
+    def raw(self, data: bytes) -> None:
+        self.connection.data_received(data)
+
+    def frames(self, *frames: hf.Frame) -> list[hf.Frame]:
+        self.raw(b"".join(frame.serialize() for frame in frames))
+        return self.wire.take()
+
+    def exchange(self) -> list[Any]:
+        """Carries bytes between h2 and the connection until both are silent."""
+        events: list[Any] = []
+        while True:
+            sent = self.client.data_to_send()
+            if sent:
+                self.raw(sent)
+            received, self.wire.written = self.wire.written, b""
+            if received:
+                events += self.client.receive_data(received)
+            if not sent and not received:
+                return events
+
+    def end(self) -> None:
+        self.connection.connection_lost(None)
+
+
+@pytest.fixture
+async def bench() -> Any:
+    made = Bench()
+    yield made
+    made.end()
+
+
+def headers(stream_id: int, *flags: str, block: bytes = BLOCK) -> hf.HeadersFrame:
+    return hf.HeadersFrame(stream_id, data=block, flags=["END_HEADERS", *flags])
+
+
+def data(stream_id: int, content: bytes, *flags: str, pad: int = 0) -> hf.DataFrame:
+    return hf.DataFrame(stream_id, data=content, pad_length=pad, flags=[*flags, *(["PADDED"] if pad else [])])
+
+
+def bodies(frames: list[hf.Frame]) -> dict[int, bytes]:
+    found: dict[int, bytes] = {}
+    for frame in frames:
+        if isinstance(frame, hf.DataFrame):
+            found[frame.stream_id] = found.get(frame.stream_id, b"") + frame.data
+    return found
+
+
+def resets(frames: list[hf.Frame]) -> dict[int, int]:
+    return {frame.stream_id: frame.error_code for frame in frames if isinstance(frame, hf.RstStreamFrame)}
+
+
+def goaway(frames: list[hf.Frame]) -> hf.GoAwayFrame:
+    return next(frame for frame in frames if isinstance(frame, hf.GoAwayFrame))
+
+
+async def test_an_h2_client_gets_its_requests_answered(bench: Bench) -> None:
+    bench.client.initiate_connection()
+    for stream_id in (1, 3):
+        bench.client.send_headers(stream_id, HEADERS)
+        bench.client.send_data(stream_id, b"a" * stream_id, end_stream=True)
+    events = bench.exchange()
+    got = {event.stream_id: event.data for event in events if isinstance(event, h2.events.DataReceived)}
+    assert got == {1: b"1", 3: b"3"}
+    assert any(isinstance(event, h2.events.SettingsAcknowledged) for event in events)
+    assert bench.client.remote_settings.max_concurrent_streams == 5
+
+
+async def test_bytes_may_arrive_one_by_one(bench: Bench) -> None:
+    stream = PREFACE + b"".join(
+        frame.serialize() for frame in (hf.SettingsFrame(0), headers(1), data(1, b"abc", "END_STREAM"))
+    )
+    for byte in stream:
+        bench.raw(bytes([byte]))
+    assert bodies(bench.wire.take()) == {1: b"3"}
+
+
+async def test_padding_priority_and_continuation_make_no_difference(bench: Bench) -> None:
+    first = hf.HeadersFrame(1, data=BLOCK[:3], pad_length=7, depends_on=0, stream_weight=9)
+    first.flags |= {"PADDED", "PRIORITY"}
+    rest = [hf.ContinuationFrame(1, data=BLOCK[3:5]), hf.ContinuationFrame(1, data=BLOCK[5:], flags=["END_HEADERS"])]
+    got = bench.greet().frames(first, *rest, data(1, b"abc", pad=50), data(1, b"de", "END_STREAM", pad=1))
+    assert bodies(got) == {1: b"5"}
+    assert bench.vendor.requests[0].body == b"abcde"
+
+
+async def test_a_ping_is_answered_with_its_own_payload(bench: Bench) -> None:
+    (answer,) = bench.greet().frames(hf.PingFrame(0, opaque_data=b"12345678"))
+    assert isinstance(answer, hf.PingFrame)
+    assert "ACK" in answer.flags
+    assert answer.opaque_data == b"12345678"
+
+
+async def test_trailers_end_a_request(bench: Bench) -> None:
+    trailer = hpack.Encoder().encode([("x-checksum", "1")])
+    got = bench.greet().frames(headers(1), data(1, b"abc"), headers(1, "END_STREAM", block=trailer))
+    assert bodies(got) == {1: b"3"}
+
+
+async def test_windows_are_given_back_so_that_a_large_body_gets_through(bench: Bench) -> None:
+    bench.client.initiate_connection()
+    bench.client.send_headers(1, HEADERS)
+    left = 100_000  # more than the window of the stream and of the connection
+    while left:
+        size = min(left, bench.client.local_flow_control_window(1), 16_384)
+        assert size, "the window was never given back"
+        left -= size
+        bench.client.send_data(1, b"a" * size, end_stream=not left)
+        if not left:
+            break
+        bench.exchange()
+    events = bench.exchange()
+    assert [event.data for event in events if isinstance(event, h2.events.DataReceived)] == [b"100000"]
+
+
+async def test_a_body_above_the_limit_is_cut_not_kept(bench: Bench) -> None:
+    bench.vendor.limits = Limits(max_header_list=8000, max_body=10)
+    small = Bench(bench.vendor)
+    small.greet().frames(headers(1), data(1, b"a" * 16_000), data(1, b"a" * 16_000, "END_STREAM"))
+    assert len(bench.vendor.requests[0].body) == 11
+    small.end()
+
+
+async def test_a_response_waits_for_the_peers_windows(bench: Bench) -> None:
+    bench.vendor.script = Reply(200, (), b"0123456789")
+    bench.greet({hf.SettingsFrame.INITIAL_WINDOW_SIZE: 4})
+    assert bodies(bench.frames(headers(1, "END_STREAM"))) == {1: b"0123"}
+    assert bodies(bench.frames(hf.WindowUpdateFrame(1, window_increment=3))) == {1: b"456"}
+    last = bench.frames(hf.SettingsFrame(0, settings={hf.SettingsFrame.INITIAL_WINDOW_SIZE: 100}))
+    assert bodies(last) == {1: b"789"}
+    assert any("END_STREAM" in frame.flags for frame in last)
+
+
+async def test_the_connection_window_holds_all_streams_back(bench: Bench) -> None:
+    bench.vendor.script = Reply(200, (), b"x" * 40_000)
+    bench.greet({hf.SettingsFrame.INITIAL_WINDOW_SIZE: 1_000_000})
+    first = bodies(bench.frames(headers(1, "END_STREAM"), headers(3, "END_STREAM")))
+    assert sum(map(len, first.values())) == 65_535
+    second = bodies(bench.frames(hf.WindowUpdateFrame(0, window_increment=100_000)))
+    assert len(first[3]) + len(second[3]) == 40_000
+
+
+async def test_streams_above_the_limit_are_refused_and_the_limit_counts_open_ones_only(bench: Bench) -> None:
+    bench.vendor.script = Scripted(fault=Fault.STALL)
+    bench.greet()
+    got = bench.frames(*(headers(stream_id, "END_STREAM") for stream_id in (1, 3, 5, 7, 9, 11)))
+    assert resets(got) == {11: ErrorCode.REFUSED_STREAM}
+    assert not resets(bench.frames(hf.RstStreamFrame(1, error_code=8), headers(13, "END_STREAM")))
+
+
+async def test_a_raised_limit_holds_at_once_and_a_lowered_one_after_its_acknowledgement(bench: Bench) -> None:
+    bench.vendor.script = Scripted(fault=Fault.STALL)
+    bench.greet().frames(hf.SettingsFrame(0, flags=["ACK"]))
+    bench.vendor.link.allow_streams(1)
+    assert not resets(bench.frames(headers(1, "END_STREAM"), headers(3, "END_STREAM")))
+    assert resets(bench.frames(hf.SettingsFrame(0, flags=["ACK"]), headers(5, "END_STREAM"))) == {5: 7}
+    bench.vendor.link.allow_streams(3)
+    assert not resets(bench.frames(headers(7, "END_STREAM")))
+
+
+async def test_a_late_answer_is_dropped_when_the_client_resets_first(bench: Bench) -> None:
+    bench.vendor.script = Scripted(reply=Reply(200), delay=0.01)
+    bench.greet().frames(headers(1, "END_STREAM"), headers(3, "END_STREAM"), hf.RstStreamFrame(1, error_code=8))
+    bench.wire.wrote.clear()
+    await asyncio.wait_for(bench.wire.wrote.wait(), 5)
+    assert [frame.stream_id for frame in bench.wire.take()] == [3]
+
+
+async def test_goaway_excludes_what_was_not_processed(bench: Bench) -> None:
+    bench.greet().frames(headers(1, "END_STREAM"))
+    bench.vendor.script = Scripted(fault=Fault.GOAWAY, goaway=GoAway(0, b'{"reason":"Shutdown"}'))
+    frame = goaway(bench.frames(headers(3, "END_STREAM")))
+    assert (frame.last_stream_id, frame.error_code, frame.additional_data) == (1, 0, b'{"reason":"Shutdown"}')
+    assert bench.wire.closed
+
+
+async def test_goaway_includes_what_was_processed_and_drains_it(bench: Bench) -> None:
+    bench.vendor.script = Scripted(reply=Reply(200), delay=0.01)
+    bench.greet().frames(headers(1, "END_STREAM"))
+    bench.vendor.script = None
+    bench.vendor.script = Scripted(fault=Fault.GOAWAY, reply=Reply(201), processed=True)
+    got = bench.frames(headers(3, "END_STREAM"), headers(5, "END_STREAM"))
+    assert goaway(got).last_stream_id == 3
+    assert [frame.stream_id for frame in got if isinstance(frame, hf.HeadersFrame)] == [3]
+
+
+async def test_a_stream_below_a_processed_one_is_refused_beside_the_goaway(bench: Bench) -> None:
+    bench.greet().frames(headers(1), headers(3, "END_STREAM"))
+    bench.vendor.script = Scripted(fault=Fault.GOAWAY)
+    got = bench.frames(data(1, b"", "END_STREAM"))
+    assert goaway(got).last_stream_id == 3
+    assert resets(got) == {1: ErrorCode.REFUSED_STREAM}
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"), [(Fault.REFUSE, ErrorCode.REFUSED_STREAM), (Fault.RESET, ErrorCode.INTERNAL_ERROR)]
+)
+async def test_a_stream_can_be_reset_by_script(bench: Bench, fault: Fault, code: ErrorCode) -> None:
+    bench.vendor.script = Scripted(fault=fault)
+    assert resets(bench.greet().frames(headers(1, "END_STREAM"))) == {1: code}
+    assert not bench.frames(data(1, b"late")), "what still comes on a reset stream is ignored"
+
+
+async def test_goaway_can_come_instead_of_settings() -> None:
+    vendor = EchoVendor()
+    vendor.greeting = Scripted(fault=Fault.GOAWAY, goaway=GoAway(0, b"busy"))
+    bench = Bench(vendor)
+    (frame,) = bench.wire.take()
+    assert isinstance(frame, hf.GoAwayFrame)
+    assert bench.wire.closed
+    bench.end()
+
+
+async def test_a_client_that_does_not_read_is_not_read(bench: Bench) -> None:
+    bench.greet()
+    bench.connection.pause_writing()
+    assert not bench.wire.reading
+    bench.connection.resume_writing()
+    assert bench.wire.reading
+
+
+def raw(kind: int, flags: int, stream_id: int, payload: bytes = b"") -> bytes:
+    return struct.pack(">BHBBL", 0, len(payload), kind, flags, stream_id) + payload
+
+
+CONNECTION_ERRORS = {
+    "data on the connection": (raw(0, 1, 0, b"x"), 1),
+    "data on an idle stream": (raw(0, 1, 9, b"x"), 1),
+    "headers on an even stream": (raw(1, 5, 2, BLOCK), 1),
+    "headers on a closed stream": (raw(1, 5, 3, BLOCK) + raw(1, 5, 1, BLOCK), 5),
+    "a frame inside a header block": (raw(1, 1, 1, BLOCK[:2]) + raw(6, 0, 0, b"12345678"), 1),
+    "continuation of another stream": (raw(1, 1, 1, BLOCK[:2]) + raw(9, 4, 3, BLOCK[2:]), 1),
+    "continuation of nothing": (raw(9, 4, 1, BLOCK), 1),
+    "padding longer than the frame": (raw(0, 8, 1, b"\x05abc"), 1),
+    "a short priority": (raw(1, 0x25, 1, b"abc"), 6),
+    "a bad header block": (raw(1, 5, 1, b"\xff\xff\xff\xff\xff\xff"), 9),
+    "settings on a stream": (raw(4, 0, 1), 1),
+    "settings of an odd length": (raw(4, 0, 0, b"12345"), 6),
+    "settings ack with a payload": (raw(4, 1, 0, b"123456"), 6),
+    "a window too large in settings": (raw(4, 0, 0, struct.pack(">HL", 4, 2**31)), 3),
+    "a frame size too small in settings": (raw(4, 0, 0, struct.pack(">HL", 5, 100)), 1),
+    "push promise": (raw(5, 4, 1, b"\0\0\0\2"), 1),
+    "ping of the wrong size": (raw(6, 0, 0, b"1234"), 6),
+    "ping on a stream": (raw(6, 0, 1, b"12345678"), 1),
+    "window update of zero": (raw(8, 0, 0, b"\0\0\0\0"), 1),
+    "window update of the wrong size": (raw(8, 0, 0, b"\0\0\1"), 6),
+    "the connection window overflows": (raw(8, 0, 0, b"\x7f\xff\xff\xff"), 3),
+    "reset of an idle stream": (raw(3, 0, 9, b"\0\0\0\0"), 1),
+    "more data than the connection window": (raw(1, 4, 1, BLOCK) + raw(0, 0, 1, b"a" * 16_384) * 5, 3),
+}
+
+
+@pytest.mark.parametrize(("stream", "code"), CONNECTION_ERRORS.values(), ids=CONNECTION_ERRORS.keys())
+async def test_a_broken_connection_ends_with_goaway(bench: Bench, stream: bytes, code: int) -> None:
+    bench.greet().raw(stream)
+    assert goaway(bench.wire.take()).error_code == code
+    assert bench.wire.closed
+
+
+@pytest.mark.parametrize(
+    "greeting",
+    [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", PREFACE + raw(6, 0, 0, b"12345678"), PREFACE + b"\xff" * 20],
+    ids=["http/1.1", "no settings", "an enormous frame"],
+)
+async def test_a_wrong_greeting_ends_with_goaway(bench: Bench, greeting: bytes) -> None:
+    bench.raw(greeting)
+    assert goaway(bench.wire.take()).error_code in (ErrorCode.PROTOCOL_ERROR, ErrorCode.FRAME_SIZE_ERROR)
+    assert bench.wire.closed
+
+
+STREAM_ERRORS = {
+    "data after the end": ([headers(1, "END_STREAM"), data(1, b"x")], 5),
+    "headers after the end": ([headers(1, "END_STREAM"), headers(1, "END_STREAM")], 5),
+    "trailers without an end": ([headers(1), headers(1)], 1),
+    "a wrong content-length": (
+        [headers(1, block=hpack.Encoder().encode([*HEADERS, ("content-length", "5")])), data(1, b"four", "END_STREAM")],
+        1,
+    ),
+    "no path": ([headers(1, "END_STREAM", block=hpack.Encoder().encode(HEADERS[:2]))], 1),
+    "the stream window overflows": ([headers(1), hf.WindowUpdateFrame(1, window_increment=2**31 - 1)], 3),
+}
+
+
+@pytest.mark.parametrize(("frames", "code"), STREAM_ERRORS.values(), ids=STREAM_ERRORS.keys())
+async def test_a_broken_stream_is_reset_and_the_others_live(bench: Bench, frames: list[hf.Frame], code: int) -> None:
+    bench.vendor.script = Scripted(fault=Fault.STALL)
+    assert resets(bench.greet().frames(*frames)) == {1: code}
+    bench.vendor.script = None
+    assert bodies(bench.frames(headers(3, "END_STREAM"))) == {3: b"0"}
+
+
+async def test_endless_continuations_are_not_collected(bench: Bench) -> None:
+    bench.greet().frames(hf.HeadersFrame(1, data=b""))
+    for _ in range(40_000):
+        bench.raw(raw(9, 0, 1))
+        if bench.wire.closed:
+            break
+    assert goaway(bench.wire.take()).error_code == ErrorCode.ENHANCE_YOUR_CALM
+
+
+async def test_unfinished_bodies_are_not_collected_without_end(bench: Bench) -> None:
+    bench.vendor.initial_streams = 1000
+    wide = Bench(bench.vendor).greet()
+    for stream_id in range(1, 2000, 2):
+        got = wide.frames(headers(stream_id), data(stream_id, b"a" * 16_000))
+        if wide.wire.closed:
+            break
+    assert goaway(got).error_code == ErrorCode.ENHANCE_YOUR_CALM
+    assert stream_id < 200
+    wide.end()
+
+
+async def test_junk_never_raises(bench: Bench) -> None:
+    chance = random.Random(5)  # noqa: S311 - a repeatable test
+    valid = b"".join(
+        frame.serialize() for frame in (headers(1), data(1, b"abc", "END_STREAM"), headers(3, "END_STREAM"))
+    )
+    for _ in range(2000):
+        junk = bytearray(valid)
+        for _ in range(chance.randrange(1, 4)):
+            junk[chance.randrange(len(junk))] = chance.randrange(256)
+        fuzzed = Bench()
+        fuzzed.greet().raw(bytes(junk) + chance.randbytes(30))
+        fuzzed.end()
+    assert not bench.wire.closed
+
+
+async def test_window_credit_survives_requests_that_fail(bench: Bench) -> None:
+    """The connection's window is given back for refused and reset streams too, else it leaks away."""
+    bench.vendor.script = Scripted(fault=Fault.REFUSE)
+    bench.greet()
+    for stream_id in range(1, 61, 2):
+        bench.frames(headers(stream_id), data(stream_id, b"a" * 4000, "END_STREAM"), data(stream_id, b"late" * 100))
+    assert not bench.wire.closed
