@@ -15,7 +15,7 @@ BODY = "Hi {{ name }}, your parcel {{ parcel }} arrives today."
 # The sandbox answers by a token's beginning, as the provider would for a device in that state.
 _FCM_BEGINNINGS = {"live": "live", "dead": "unregistered", "invalid": "invalid", "flaky": "flaky"}
 _APN_BEGINNINGS = {"live": "11fe", "dead": "dead", "invalid": "bad0", "flaky": "f1a6"}
-_REACHED = ("live", "flaky")  # a flaky device refuses a first try
+_REACHED = ("live", "flaky")  # a flaky device refuses at first
 _FIRST_NAMES = ("Ada", "Björn", "Chloé", "Dimitra", "Emeka", "Fatma", "Grace", "Hiro", "İlkay", "Jürgen")
 
 
@@ -26,7 +26,7 @@ class Member:
     number: int
     states: tuple[str, ...]
     is_user: bool = False
-    leaves: bool = False
+    gives_phone_away: bool = False
     user_id: str = ""
     devices: tuple[Device, ...] = field(init=False)
 
@@ -49,7 +49,7 @@ class Member:
     @property
     def reached(self) -> frozenset[str]:
         """The tokens that must get the push, once each."""
-        if self.leaves:
+        if self.gives_phone_away:
             return frozenset()
         states = zip(self.devices, self.states, strict=True)
         return frozenset(device.token for device, state in states if state in _REACHED)
@@ -57,7 +57,7 @@ class Member:
     @property
     def fate(self) -> DeliveryStatus.ValueType:
         """The final status that the member must come to."""
-        if self.leaves:
+        if self.gives_phone_away:
             return DeliveryStatus.DELIVERY_STATUS_UNADDRESSABLE
         return DeliveryStatus.DELIVERY_STATUS_SENT if self.reached else DeliveryStatus.DELIVERY_STATUS_FAILED
 
@@ -73,7 +73,7 @@ def make_audience(recipients: int) -> list[Member]:
     """Four users to six bare tokens, FCM and APNs by turns, one in a hundred or so with some trouble.
 
     Every other user has two devices. Troubled are, one in a thousand each and at least two: users whose only device is
-    dead, users with a dead and a live device, users that leave before the send, and dead, invalid and flaky tokens.
+    dead, users with a dead and a live device, users that gave their phone away, and dead, invalid and flaky tokens.
     """
     users = recipients * 4 // 10
     few = max(2, recipients // 1000)
@@ -81,7 +81,7 @@ def make_audience(recipients: int) -> list[Member]:
     members += [Member(number, ("live",)) for number in range(users, recipients)]
     _trouble(members, range(few), ("dead",))
     _trouble(members, range(few, 2 * few), ("dead", "live"))
-    _trouble(members, range(2 * few, 3 * few), ("live",), leaves=True)
+    _trouble(members, range(2 * few, 3 * few), ("live",), gives_phone_away=True)
     for place, state in enumerate(("dead", "invalid", "flaky")):
         first = users + 2 * place * few
         _trouble(members, range(first, first + 2 * few), (state,))
@@ -97,9 +97,9 @@ def send_request(members: list[Member]) -> SendPushNotificationRequest:
     )
 
 
-def _trouble(members: list[Member], numbers: range, states: tuple[str, ...], *, leaves: bool = False) -> None:
+def _trouble(members: list[Member], numbers: range, states: tuple[str, ...], *, gives_phone_away: bool = False) -> None:
     for number in numbers:
-        members[number] = Member(number, states, members[number].is_user, leaves)
+        members[number] = Member(number, states, members[number].is_user, gives_phone_away)
 
 
 def _device(number: int, place: int, state: str) -> Device:

@@ -24,6 +24,7 @@ from client.errors import PushError
 from client.live_view import counted, progress_view, summary_lines
 from client.processes import Child, ProcessError
 from client.push_client import PushClient
+from client.supervision import together
 from client.tally import Tally
 
 _UP_WITHIN = 180.0
@@ -126,13 +127,11 @@ async def _register(users: Sequence[Member], client: PushClient) -> None:
                 registered += 1
                 view.show(registered, len(users))
 
-        async with asyncio.TaskGroup() as group:
-            for _ in range(_REGISTERING_AT_ONCE):
-                group.create_task(register_some())
+        await together(*(register_some() for _ in range(_REGISTERING_AT_ONCE)))
 
 
 async def _register_one(user: Member, client: PushClient) -> None:
-    """The first device makes the user; the others join it."""
+    """The first device makes the user; the others join it. A phone given away is then registered to a new user."""
     for device in user.devices:
         request = RegisterDeviceRequest(
             app_name=APP_NAME, provider=device.provider, token=device.token, user_id=user.user_id
@@ -140,8 +139,11 @@ async def _register_one(user: Member, client: PushClient) -> None:
         registration_id = (await client.register_device(request)).resource_id
         if not user.user_id:
             user.user_id = (await client.get_device_registration(registration_id)).user_id
-    if user.leaves:
-        await client.delete_user(user.user_id)
+    if user.gives_phone_away:
+        [device] = user.devices
+        await client.register_device(
+            RegisterDeviceRequest(app_name=APP_NAME, provider=device.provider, token=device.token)
+        )
 
 
 async def _deliver(client: PushClient, members: list[Member]) -> Tally:

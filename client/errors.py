@@ -7,7 +7,7 @@ from typing import Self
 
 import grpc
 from google.protobuf.message import DecodeError, Message
-from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]  # its .pyi come without py.typed
+from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 
@@ -46,8 +46,12 @@ class PushError(Exception):
         self.request_id = request_id
 
     def __str__(self) -> str:
-        refused = "".join(f"\n  {violation.field}: {violation.description}" for violation in self.violations)
+        refused = "".join(f"\n  {each.field}: {each.description}" for each in self._unmentioned())
         return f"{self.reason or self.code.name}: {self.message}{refused}"
+
+    def _unmentioned(self) -> list[FieldViolation]:
+        """The service's text of a single violation is that violation."""
+        return [each for each in self.violations if each.description not in self.message]
 
     @classmethod
     def from_call(cls, error: grpc.aio.AioRpcError) -> PushError:

@@ -87,8 +87,12 @@ class Child:
         finally:
             if not self._output.exited.done():
                 self._log(self.name, "did not stop in time and is killed")
-                self._send(signal.SIGKILL)
+                self.kill()
         await self.ended()
+
+    def kill(self) -> None:
+        """SIGKILL, without waiting."""
+        self._send(signal.SIGKILL)
 
     def _send(self, number: signal.Signals) -> None:
         if not self._output.exited.done():

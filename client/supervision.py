@@ -107,6 +107,10 @@ class Service:
         if self._child is not None:
             await self._child.stop(self._policy.grace)
 
+    def kill(self) -> None:
+        if self._child is not None:
+            self._child.kill()
+
     def _count_death(self, how: str) -> None:
         now = time.monotonic()
         self._deaths.append(now)
@@ -136,9 +140,14 @@ class Fleet:
         await together(*(service.keep() for tier in self._tiers for service in tier))
 
     async def stop(self) -> None:
-        """Stops all services, the last started first, gracefully."""
-        while self._tiers:
-            await together(*(service.stop() for service in self._tiers.pop()))
+        """Stops all services, the last started first, gracefully; kills what is left when the wait is canceled."""
+        try:
+            while self._tiers:
+                await together(*(service.stop() for service in self._tiers[-1]))
+                self._tiers.pop()
+        finally:
+            for service in (service for tier in self._tiers for service in tier):
+                service.kill()
 
 
 async def together(*work: Awaitable[Result]) -> list[Result]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import ctypes
+import json
 import os
 import signal
 import sys
 from urllib.parse import urlsplit
 
-import msgspec
 import uvloop
 
 from gateway.app import Gateway, open_channel
@@ -79,7 +79,7 @@ async def _serve(options: argparse.Namespace) -> None:
 
 
 def _say_ready(url: str) -> None:
-    sys.stdout.write(f"ready {msgspec.json.encode({'url': url}).decode()}\n")
+    sys.stdout.write(f"ready {json.dumps({'url': url})}\n")
     sys.stdout.flush()
 
 

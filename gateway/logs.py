@@ -31,6 +31,8 @@ class JsonLines(logging.Formatter):
 
 
 def _origin(error: BaseException) -> dict[str, Any]:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
     frames = traceback.extract_tb(error.__traceback__)
     return {
         "error": type(error).__name__,

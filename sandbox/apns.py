@@ -235,7 +235,7 @@ def check_payload(headers: dict[bytes, bytes], body: bytes) -> None:
         raise Rejected(413, "PayloadTooLarge")
     try:
         _PAYLOAD.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         # Apple's list has no reason for it; a payload in which no dictionary is found is as good as none.
         raise Rejected(400, "PayloadEmpty") from None
 

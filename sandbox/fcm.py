@@ -100,7 +100,7 @@ class Fcm:
 
     initial_streams = 100
     limits = Limits(
-        max_header_list=65_536,
+        max_header_list=16_384,
         max_body=_MAX_BODY,
         idle=240.0,  # pigeon issue 81 saw "session_timed_out" after four to five minutes
         # firebase-admin-node issue 2943: error code 1 with this text

@@ -81,7 +81,7 @@ def decode(body: bytes) -> Any:
         return _DECODER.decode(body)
     except msgspec.ValidationError:
         return _decode_leniently(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise InvalidMessage([Violation("", "Invalid JSON payload received. Unexpected token.")]) from None
 
 

@@ -21,7 +21,8 @@ _VALUE = re.compile(rb"[^\0\r\n]*")
 _PSEUDO = frozenset([b":method", b":scheme", b":path", b":authority"])
 _CONNECTION_SPECIFIC = frozenset([b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"])
 _NONE_REPEATED: frozenset[bytes] = frozenset()
-_KNOWN_LIMIT = 512
+_KNOWN_LIMIT = 256
+_KNOWN_SIZE = 1024  # longer values are not worth remembering, and would add up
 _INDEXED, _INDEXED_LONG = 0x80, 0xFF  # the first byte of an indexed field, and where its index goes on
 _SIZE_UPDATE = 0b001  # the first three bits of a dynamic table size update
 _MORE = 0x80  # an integer goes on in the next byte
@@ -154,7 +155,7 @@ class HeadParser:
         """Checks a field and remembers it; interning also keeps the ledger's memory small."""
         pair = (field[0], field[1])
         check_field(*pair)
-        if len(self._known) < _KNOWN_LIMIT:
+        if len(self._known) < _KNOWN_LIMIT and len(field[1]) <= _KNOWN_SIZE:
             self._known[field] = pair
         return pair
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from contextlib import suppress
 from typing import cast
 
 from sandbox.http1 import Http1Connection
@@ -33,11 +34,16 @@ def server_tls(identity: Identity, protocols: list[str], *, client_certificates:
 
 
 class Listener:
-    """Serves ``vendor`` on one port; without a TLS context it speaks plain HTTP/1.1."""
+    """Serves ``vendor`` on one port, in the clear without a TLS context.
 
-    def __init__(self, vendor: Vendor, tls: ssl.SSLContext | None) -> None:
+    With ``http1`` a client that did not negotiate h2 is spoken to in HTTP/1.1; without it, HTTP/2 is all there is and
+    needs no negotiation: APNs takes clients that send no ALPN, aioapns among them.
+    """
+
+    def __init__(self, vendor: Vendor, tls: ssl.SSLContext | None, *, http1: bool) -> None:
         self._vendor = vendor
         self._tls = tls
+        self._http1 = http1
         self._server: asyncio.Server | None = None
         self._connections: set[Connection] = set()
         self._empty = asyncio.Event()
@@ -71,7 +77,8 @@ class Listener:
             for connection in list(self._connections):
                 connection.cut()
             await asyncio.wait_for(self._empty.wait(), _CLOSE_SECONDS)
-        await self._server.wait_closed()
+        with suppress(TimeoutError):  # who is in a handshake now ends by its timeout
+            await asyncio.wait_for(self._server.wait_closed(), _CLOSE_SECONDS)
 
     def admit(self, transport: asyncio.Transport) -> None:
         """Gives a new connection, its handshake done, to the protocol that was negotiated."""
@@ -87,7 +94,8 @@ class Listener:
     def _choose(self, transport: asyncio.Transport) -> Connection:
         session = cast("ssl.SSLObject | None", transport.get_extra_info("ssl_object"))
         uid = _certificate_uid(session)
-        if session is not None and session.selected_alpn_protocol() == "h2":
+        negotiated = session is not None and session.selected_alpn_protocol() == "h2"
+        if negotiated or not self._http1:
             return Http2Connection(self._vendor, uid, self._forget)
         return Http1Connection(self._vendor, uid, self._forget)
 

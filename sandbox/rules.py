@@ -16,8 +16,9 @@ connection) the first rule that matches decides; when none does, the vendor answ
      "maxStreams": 10}           announce this stream limit before the answer
 
 ``body`` is a JSON value, or a string which is sent as it is (an HTML page of a proxy). With ``"processed": false``, the
-default, nothing reached the provider: a GOAWAY's last stream id is below the push. A rule with neither status nor fault
-leaves the vendor's own answer and only delays it or changes the stream limit. On "connect" only faults are possible.
+default, nothing reached the provider: a GOAWAY's last stream id is below the push. With true the id includes it, and it
+is still answered if the connection drains. A rule with neither status nor fault leaves the vendor's own answer and only
+delays it or changes the stream limit. On "connect" only faults are possible.
 """
 
 from __future__ import annotations
@@ -88,7 +89,7 @@ class Rule(msgspec.Struct, rename="camel", forbid_unknown_fields=True, omit_defa
         if self.status is not None:
             reply = self._reply(self.status)
         return Scripted(
-            reply=None if self.fault else reply,
+            reply=reply if self.fault in (None, Fault.GOAWAY) else None,
             delay=(self.latency_ms + random.uniform(0, self.jitter_ms)) / 1000,  # noqa: S311 - no secret hangs on jitter
             fault=self.fault,
             goaway=GoAway(self.goaway.code, self.goaway.debug.encode(), self.goaway.drain),

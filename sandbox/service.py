@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -18,7 +17,6 @@ from sandbox.listener import Listener, server_tls
 from sandbox.oauth import AccessTokens, TokenEndpoint
 from sandbox.provider_token import ProviderTokens
 from sandbox.rules import Rules
-from sandbox.wire import Vendor
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +63,15 @@ class Sandbox:
         oauth = TokenEndpoint(credentials, tokens, rules)
         fcm_tls = server_tls(credentials, ["h2", "http/1.1"], client_certificates=False)
         apns_tls = server_tls(credentials, ["h2"], client_certificates=True)
+        fcm = Listener(Fcm(tokens, oauth, ledger, rules), fcm_tls, http1=True)
+        apns = Listener(Apns(ProviderTokens(credentials), ledger, rules), apns_tls, http1=False)
+        control = Listener(Control(ledger, rules, tokens), None, http1=True)
         async with AsyncExitStack() as stack:
-            fcm_port = await _listen(stack, Fcm(tokens, oauth, ledger, rules), fcm_tls, host, ports.fcm)
-            apns = Apns(ProviderTokens(credentials), ledger, rules)
-            apns_port = await _listen(stack, apns, apns_tls, host, ports.apns)
-            control_port = await _listen(stack, Control(ledger, rules, tokens), None, host, ports.control)
+            for listener in (fcm, apns, control):
+                stack.push_async_callback(listener.close)
+            fcm_port = await fcm.open(host, ports.fcm)
+            apns_port = await apns.open(host, ports.apns)
+            control_port = await control.open(host, ports.control)
             fcm_url = f"https://localhost:{fcm_port}"
             urls = Urls(f"http://{host}:{control_port}", fcm_url, f"{fcm_url}/token", f"https://localhost:{apns_port}")
             oauth.url = urls.oauth
@@ -93,9 +95,3 @@ class Sandbox:
             "apnsTopic": identity.APNS_TOPIC,
             "fcmProjectId": identity.PROJECT_ID,
         }
-
-
-async def _listen(stack: AsyncExitStack, vendor: Vendor, tls: ssl.SSLContext | None, host: str, port: int) -> int:
-    listener = Listener(vendor, tls)
-    stack.push_async_callback(listener.close)
-    return await listener.open(host, port)

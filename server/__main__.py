@@ -11,6 +11,8 @@ import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
+import structlog
+
 from server import lifecycle, logs
 from server.config import BadSetting, Config
 
@@ -61,11 +63,11 @@ def main(argv: Sequence[str] | None = None, environment: Mapping[str, str] | Non
         _run(options.command(Config.read(variables), options))
     except BadSetting as error:
         return _fail(str(error))
-    except Exception as error:  # what is known is said in a line; the rest is raised below
+    except Exception as error:  # noqa: BLE001 # what is known is said in a line, the rest is logged
         known = _known(error)
         if known is None:
-            raise
-        return _fail(known)
+            structlog.get_logger("server").exception("the process failed")
+        return _fail(known or "internal error")
     return 0
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import functools
 import json
 import os
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID
 
@@ -27,10 +28,14 @@ from google.rpc import error_details_pb2
 from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 from pharos.push.v1 import (
+    apps_pb2,
     apps_pb2_grpc,
     credentials_pb2,
     credentials_pb2_grpc,
+    device_registrations_pb2,
     device_registrations_pb2_grpc,
+    types_pb2,
+    users_pb2,
     users_pb2_grpc,
 )
 
@@ -119,6 +124,36 @@ class Caller:
     def apps(self) -> apps_pb2_grpc.AppServiceStub:
         return apps_pb2_grpc.AppServiceStub(self.channel)
 
+    async def register(self, token: str, **fields: Any) -> device_registrations_pb2.DeviceRegistration:
+        """Register a device, of FCM where ``provider`` is not given, and fetch the registration that it is in."""
+        request = device_registrations_pb2.RegisterDeviceRequest(
+            token=token, **{"provider": types_pb2.PROVIDER_FCM, **fields}
+        )
+        done = await self.registrations.RegisterDevice(request)
+        return await self.registration(done.resource_id)
+
+    async def registration(self, name: str) -> device_registrations_pb2.DeviceRegistration:
+        request = device_registrations_pb2.GetDeviceRegistrationRequest(device_registration_id=name)
+        return (await self.registrations.GetDeviceRegistration(request)).device_registration
+
+    async def upload(self, content: credentials_pb2.CredentialContent, **fields: Any) -> credentials_pb2.Credential:
+        """Create a credential, of FCM where ``credential_type`` is not given, and fetch it."""
+        request = credentials_pb2.CreateCredentialRequest(
+            content=content, **{"credential_type": credentials_pb2.CREDENTIAL_TYPE_FCM, **fields}
+        )
+        done = await self.credentials.CreateCredential(request)
+        return await self.credential(done.resource_id)
+
+    async def credential(self, name: str) -> credentials_pb2.Credential:
+        request = credentials_pb2.GetCredentialRequest(credential_id=name)
+        return (await self.credentials.GetCredential(request)).credential
+
+    async def app(self, name: str) -> apps_pb2.App:
+        return (await self.apps.GetApp(apps_pb2.GetAppRequest(app_name=name))).app
+
+    async def user(self, name: str) -> users_pb2.User:
+        return (await self.users.GetUser(users_pb2.GetUserRequest(user_id=name))).user
+
 
 @dataclass(frozen=True)
 class Refusal:
@@ -146,6 +181,15 @@ class Refusal:
         return found
 
 
+Refuse: TypeAlias = Callable[[Awaitable[Any]], Awaitable[Refusal]]
+NewCaller: TypeAlias = Callable[[], Awaitable[Caller]]
+
+
+_parse = functools.cache(
+    parse_credential
+)  # an RSA key takes tens of milliseconds to check, and most tests have the same
+
+
 class _AsAccount(grpc.aio.UnaryUnaryClientInterceptor):
     def __init__(self, user: str, password: str) -> None:
         self._header = basic(user, password)
@@ -167,7 +211,7 @@ async def server_address(database: Database) -> AsyncIterator[str]:
         "127.0.0.1:0",
         [
             AppServicer(Apps(database)),
-            CredentialServicer(Credentials(database), parse_credential, Sealer([bytes(32)])),
+            CredentialServicer(Credentials(database), _parse, Sealer([bytes(32)])),
             DeviceRegistrationServicer(Registrations(database)),
             UserServicer(Users(database)),
         ],
@@ -178,7 +222,7 @@ async def server_address(database: Database) -> AsyncIterator[str]:
 
 
 @pytest.fixture
-async def new_caller(server_address: str, database: Database) -> AsyncIterator[Callable[[], Awaitable[Caller]]]:
+async def new_caller(server_address: str, database: Database) -> AsyncIterator[NewCaller]:
     """Make another account to call as."""
     async with contextlib.AsyncExitStack() as stack:
 
@@ -192,9 +236,16 @@ async def new_caller(server_address: str, database: Database) -> AsyncIterator[C
 
 
 @pytest.fixture
-async def api(new_caller: Callable[[], Awaitable[Caller]]) -> Caller:
+async def api(new_caller: NewCaller) -> Caller:
     """A new account of the running server."""
     return await new_caller()
+
+
+@pytest.fixture
+async def with_app(api: Caller, fcm_content: credentials_pb2.CredentialContent) -> Caller:
+    """The account with an app named ``default``."""
+    await api.upload(fcm_content)
+    return api
 
 
 @pytest.fixture
@@ -205,7 +256,7 @@ async def anonymous(server_address: str) -> AsyncIterator[grpc.aio.Channel]:
 
 
 @pytest.fixture
-def refusal() -> Callable[[Awaitable[Any]], Awaitable[Refusal]]:
+def refusal() -> Refuse:
     """Await a call that has to fail."""
 
     async def refused(call: Awaitable[Any]) -> Refusal:

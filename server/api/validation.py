@@ -14,7 +14,7 @@ from protovalidate import Violation as RuleViolation
 from server.api.errors import MAX_VIOLATIONS
 from server.domain.errors import Invalid, Violation
 
-# Collecting takes about 20 us a violation: of a request that can have more than these, only the first is named.
+# Collecting takes about 20 us a violation: of what can have more than these, only the first is named.
 _MOST_ENTRIES: Final = 5000
 
 _MESSAGES: Final = {"enum.not_in": "is required", "required": "is required", "enum.defined_only": "is unknown"}
@@ -25,31 +25,41 @@ _validator = Validator()
 def check(request: Message) -> None:
     """Raise ``Invalid`` with the first problems unless the request keeps the contract's rules and has no U+0000."""
     if _validator.collect_violations(request, fail_fast=True):
-        raise Invalid(*islice(_violations(request), MAX_VIOLATIONS))
+        raise Invalid(*_violations(request)[:MAX_VIOLATIONS])
     if b"\0" in request.SerializePartialToString():
         nul = list(islice(_nul_fields(request, ""), MAX_VIOLATIONS))
         if nul:
             raise Invalid(*(Violation(field, "must not contain U+0000") for field in nul))
 
 
-def _violations(request: Message) -> Iterator[Violation]:
-    """The elements one by one, so that 10,000 bad ones end at the 50th; then, with few bad ones, the whole."""
+def _violations(request: Message) -> list[Violation]:
+    """The elements one by one, so that 10,000 bad ones end at the 50th; with few bad ones, the whole."""
     in_elements = list(islice(_in_elements(request), MAX_VIOLATIONS))
     if len(in_elements) == MAX_VIOLATIONS:
-        return iter(in_elements)
-    return (Violation(_path(violation), _message(violation)) for violation in _collect(request))
+        return in_elements
+    in_whole = [Violation(_path(found), _message(found)) for found in _collect(request, _widest(request))]
+    return max(in_whole, in_elements, key=len)
 
 
 def _in_elements(request: Message) -> Iterator[Violation]:
+    for name, index, element in _elements(request):
+        for found in _collect(element, _entries(element)):
+            yield Violation(f"{name}[{index}].{_path(found)}".rstrip("."), _message(found))
+
+
+def _elements(request: Message) -> Iterator[tuple[str, int, Message]]:
     for field, value in request.ListFields():
         if _is_repeated_message(field):
             for index, element in enumerate(value):
-                for violation in _collect(element):
-                    yield Violation(f"{field.name}[{index}].{_path(violation)}".rstrip("."), _message(violation))
+                yield field.name, index, element
 
 
-def _collect(message: Message) -> list[RuleViolation]:
-    return _validator.collect_violations(message, fail_fast=_entries(message) > _MOST_ENTRIES)
+def _collect(message: Message, entries: int) -> list[RuleViolation]:
+    return _validator.collect_violations(message, fail_fast=entries > _MOST_ENTRIES)
+
+
+def _widest(request: Message) -> int:
+    return max(_entries(request), *(_entries(element) for _, _, element in _elements(request)), 0)
 
 
 def _entries(message: Message) -> int:

@@ -1,8 +1,4 @@
-"""The transport on httpx: simple, and dear in CPU.
-
-httpx loses what is in flight at a GOAWAY and can hang for good, so every request has one deadline, and a client
-that keeps failing is replaced.
-"""
+"""The transport on httpx: simple, and dear in CPU."""
 
 from __future__ import annotations
 
@@ -106,7 +102,11 @@ class _Session:
 
 
 class HttpxTransport:
-    """`Transport` on httpx. At most ``in_flight`` requests at once, so that httpx's own pool never times out."""
+    """`Transport` on httpx. At most ``in_flight`` requests at once, so that httpx's own pool never times out.
+
+    httpx loses what is in flight at a GOAWAY and can hang for good when the peer lowers its stream limit, so every
+    request has one deadline, and a client that keeps failing is replaced.
+    """
 
     def __init__(self, origin: str, tls: ssl.SSLContext, in_flight: int = IN_FLIGHT) -> None:
         self._origin = origin
@@ -174,7 +174,7 @@ class HttpxTransport:
         session.failures += 1
         if not isinstance(error, (httpx.HTTPError, OSError, H2Error)):
             _log.warning("unexpected %s from httpx", type(error).__name__)  # its text may hold URLs with tokens
-        if False:
+        if session.failures >= FAILURES_TO_RETIRE or isinstance(error, httpx.LocalProtocolError):
             self._retire(session)
 
     def _retire(self, session: _Session) -> None:

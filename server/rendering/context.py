@@ -53,9 +53,7 @@ class Context(RenderContext):
     def _filtered(self, function: Callable[..., object], *arguments: object, **named: object) -> object:
         for argument in arguments:
             self.meter.charge(argument)
-        result = function(*map(plain, arguments), **named)
-        self.meter.charge(result)
-        return result
+        return function(*map(plain, arguments), **named)  # whoever takes the result pays for it
 
     def get(self, path: list[object], *, token: Token | None, default: object = MISSING) -> object:  # noqa: ARG002
         """The value at a path, MISSING if there is none."""
@@ -71,7 +69,7 @@ class Context(RenderContext):
 
     def _charge_text(self, value: object) -> None:
         if isinstance(value, str):
-            self.meter.charge(value)  # its length in UTF-16 has to be counted
+            self.meter.charge(value)  # to know its size, it is encoded
 
     def get_buffer(self, buf: TextIO | None = None) -> StringIO:
         """Where a block's text is collected, within what is left of the limit."""

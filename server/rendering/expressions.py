@@ -29,6 +29,7 @@ from liquid.expression import Expression
 from liquid.token import Token
 
 from server.rendering.filters import STEPS
+from server.rendering.filters.texts import count
 from server.rendering.values import contains, equals, less, less_or_equal
 
 if TYPE_CHECKING:
@@ -116,6 +117,9 @@ class Loop(LoopExpression):
     def _to_iter(self, obj: object, context: RenderContext) -> tuple[Iterator[Any], int]:
         cast("Context", context).meter.charge(obj)
         return super()._to_iter(obj, context)
+
+    def _to_int(self, obj: object, *, token: Token) -> int:  # noqa: ARG002  # there is no error to place
+        return max(count(obj, 0), 0)
 
 
 class When(MultiExpressionBlockNode):

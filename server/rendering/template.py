@@ -86,7 +86,6 @@ def _part(node: Node) -> Part | None:
 
 def _filled(parts: list[Part], variables: Mapping[str, object], meter: Meter) -> str:
     pieces = [part if isinstance(part, str) else _shown(part, variables, meter) for part in parts]
-    check_length(sum(map(len, pieces)))
     return _encodable("".join(pieces))
 
 

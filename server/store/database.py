@@ -16,6 +16,7 @@ Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy"
 _GONE = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # the server died in the middle of an answer
     asyncpg.exceptions.OperatorInterventionError,  # the server is shutting down, or ended this session
     asyncpg.exceptions.InsufficientResourcesError,
     asyncpg.exceptions.CannotConnectNowError,

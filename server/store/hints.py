@@ -75,7 +75,13 @@ class Hints:
         while True:
             try:
                 await self._with_connection()
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except (
+                OSError,
+                TimeoutError,
+                asyncpg.PostgresError,
+                asyncpg.InterfaceError,
+                asyncpg.InternalClientError,
+            ) as error:
                 log.warning("hints: connection lost", error=type(error).__name__)
             await asyncio.sleep(RECONNECT_SECONDS)
 

@@ -209,6 +209,25 @@ async def test_a_request_head_that_does_not_come_is_not_waited_for(
         assert await _converse(url, b"GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n") != b""
 
 
+async def test_a_client_that_leaves_in_the_middle_of_its_body_is_no_error(upstream: Upstream) -> None:
+    head = (
+        b"POST /v1/PushNotifications HTTP/1.1\r\nHost: x\r\nAuthorization: Basic YTpi\r\n"
+        b"Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+    )
+    async with started("--grpc", upstream.target) as (process, url), client_of(url) as client:
+        host, _, port = url.removeprefix("http://").partition(":")
+        _, writer = await asyncio.open_connection(host, int(port))
+        writer.write(head)
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+        assert (await client.get("/healthz")).status_code == 200
+        process.terminate()
+        logged = await stopped(process)
+    assert {json.loads(line)["level"] for line in logged.splitlines()} == {"info"}
+    assert not upstream.calls
+
+
 async def test_an_announced_body_over_twice_the_limit_is_refused_unread(upstream: Upstream) -> None:
     head = (
         b"POST /v1/PushNotifications HTTP/1.1\r\nHost: x\r\nAuthorization: Basic YTpi\r\n"

@@ -209,6 +209,7 @@ REFUSED: dict[str, tuple[dict[str, Any], int, str]] = {
     "long collapse id": ({"collapse_id": "x" * 65}, 400, "BadCollapseId"),
     "no payload": ({"body": b""}, 400, "PayloadEmpty"),
     "payload not JSON": ({"body": b"hello"}, 400, "PayloadEmpty"),
+    "payload too deep": ({"body": b'{"a":' + b"[" * 3000}, 400, "PayloadEmpty"),
     "payload a list": ({"body": b"[]"}, 400, "PayloadEmpty"),
     "payload too large": ({"body": b'{"a":"' + b"x" * 4089 + b'"}'}, 413, "PayloadTooLarge"),
     "payload of a megabyte": ({"body": b"x" * 1_000_000}, 413, "PayloadTooLarge"),

@@ -123,7 +123,18 @@ def test_an_unknown_name_beside_the_message_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{", b"[]", b"null", b'"x"', b"\xff", b'{"message":[]}', b'{"message":{"token":"\xff"}}']
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b'"x"',
+        b"\xff",
+        b'{"message":{"apns":{"payload":' + b'{"a":' * 9000,
+        b'{"message":[]}',
+        b'{"message":{"token":"\xff"}}',
+    ],
 )
 def test_what_is_not_a_request_is_refused(body: bytes) -> None:
     with pytest.raises(InvalidMessage):

@@ -1,10 +1,4 @@
-"""Apple's provider authentication tokens: one per key, however many connections and processes use it.
-
-Apple refuses tokens over an hour old, and answers 429 to ones renewed more often than every 20 minutes
-(https://developer.apple.com/documentation/usernotifications/establishing-a-token-based-connection-to-apns).
-So the issue time is the start of a 40-minute window and the signature deterministic (RFC 6979): every process,
-also one that just restarted, makes the very same token.
-"""
+"""Apple's provider authentication tokens: one per key, however many connections and processes use it."""
 
 from __future__ import annotations
 
@@ -39,7 +33,13 @@ _jws.register_algorithm("ES256", _DeterministicES256(SHA256))
 
 
 class ProviderToken:
-    """The current token of one key of one team."""
+    """The current token of one key of one team.
+
+    Apple refuses tokens over an hour old, and answers 429 to ones renewed more often than every 20 minutes
+    (https://developer.apple.com/documentation/usernotifications/establishing-a-token-based-connection-to-apns).
+    So the issue time is the start of a 40-minute window and the signature deterministic (RFC 6979): every process,
+    also one that just restarted, makes the very same token.
+    """
 
     def __init__(self, key: ApnsKey, clock: Callable[[], float] = time.time) -> None:
         """Raises ValueError when the key can't be read. ``clock`` gives Unix time."""

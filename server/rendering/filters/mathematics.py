@@ -72,7 +72,7 @@ def floor(value: object) -> float:
 def rounded(value: object, places: object = None) -> float:
     """Half away from zero, on the decimal digits that are printed, so 1.005 rounds to 1.01."""
     operand, shift = _operand(value), _operand(places)
-    if not shift.is_integer() or abs(shift) > MAX_SAFE_INTEGER:
+    if not (math.isfinite(operand) and shift.is_integer() and abs(shift) <= MAX_SAFE_INTEGER):
         return tidy(operand)
     scaled = _shifted(abs(operand), int(shift))
     if not scaled <= MAX_SAFE_INTEGER:

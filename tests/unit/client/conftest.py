@@ -96,13 +96,6 @@ class Service:
         metadata = context.invocation_metadata() or ()
         self.calls.append((request, {str(key): str(value) for key, value in metadata}))
 
-    async def silent(self) -> None:
-        """Never ends; notes when the reader leaves."""
-        try:
-            await asyncio.Event().wait()
-        finally:
-            self.reader_left.set()
-
     async def answer(self, request: Message, context: Context) -> Any:
         self.note(request, context)
         answer = self.answers.popleft()
@@ -138,11 +131,12 @@ class _Statuses(delivery_status_pb2_grpc.DeliveryStatusServiceServicer):
         self, request: delivery_status_pb2.WatchDeliveryStatusRequest, context: Context
     ) -> AsyncIterator[Any]:
         self._service.note(request, context)
+        context.add_done_callback(lambda _: self._service.reader_left.set())
         for step in self._service.streams.popleft():
             if isinstance(step, Refusal):
                 await step.abort(context)
             elif isinstance(step, Silence):
-                await self._service.silent()
+                await asyncio.Event().wait()
             else:
                 yield step
 

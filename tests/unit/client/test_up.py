@@ -218,6 +218,21 @@ async def test_a_program_that_ignores_the_signal_is_killed(start: Start) -> None
     assert not _exists(f"/proc/{pid}")
 
 
+async def test_a_second_signal_does_not_wait_for_the_stubborn(start: Start) -> None:
+    up = await start(DUMMY_STUBBORN="worker-1", UP_GRACE="600")
+    await up.ready()
+    pids = [int((await up.log_line(r"up pid=(\d+)"))[1]) for _ in range(5)]
+    descriptors = [os.pidfd_open(pid) for pid in pids]
+    up.process.send_signal(signal.SIGTERM)
+    await up.log_line("gateway down")
+
+    await up.stop()
+
+    assert up.process.returncode == 0
+    async with asyncio.timeout(WITHIN):
+        await asyncio.gather(*map(_gone, descriptors))
+
+
 @pytest.mark.parametrize(("name", "shown"), [("serve", "server"), ("gateway", "gateway"), ("worker-2", "worker-2")])
 async def test_a_program_that_dies_comes_back_at_the_same_place(start: Start, name: str, shown: str) -> None:
     up = await start()

@@ -5,6 +5,7 @@ from typing import Any
 
 import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from server.providers.apns.token import ProviderToken, ProviderTokens
 from server.providers.credentials.secret import ApnsKey
@@ -100,10 +101,15 @@ def test_credentials_with_the_same_key_share_the_token(key: ApnsKey, clock: Cloc
 
 def test_forged_ids_do_not_get_into_anothers_token(key: ApnsKey, clock: Clock, samples: Any) -> None:
     tokens = ProviderTokens(clock=clock)
-    forged = ApnsKey(key.team_id, key.key_id, key.topic, samples.pem_of(samples.rsa_key()))
-    with pytest.raises(ValueError, match="EC key"):
-        tokens.of(forged)
+    other_key = samples.pem_of(ec.generate_private_key(ec.SECP256R1()))
+    tokens.of(ApnsKey(key.team_id, key.key_id, key.topic, other_key)).current()
     assert claims_of(tokens.of(key).current(), samples)["iss"] == "DEF123GHIJ"
+
+
+def test_key_of_another_kind_is_refused(key: ApnsKey, clock: Clock, samples: Any) -> None:
+    rsa_key = samples.pem_of(samples.rsa_key())
+    with pytest.raises(ValueError, match="EC key"):
+        ProviderToken(ApnsKey(key.team_id, key.key_id, key.topic, rsa_key), clock)
 
 
 def test_tokens_kept_are_bounded(samples: Any, clock: Clock) -> None:

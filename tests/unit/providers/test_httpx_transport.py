@@ -232,10 +232,11 @@ async def test_requests_in_flight_survive_renewal_and_close(transport: HttpxTran
         posts.append(group.create_task(post(transport)))
         second = await h2_server.arrived.get()
         closing = group.create_task(transport.aclose())
-        for request in (first, second):
-            assert not closing.done()
+        for request, answered in zip((first, second), posts, strict=True):
             request.respond()
             request.connection.flush()
+            assert not closing.done()
+            await answered
     assert [task.result().status for task in posts] == [200, 200]
     assert first.connection is not second.connection
     assert await code_of(transport, NotSentError) == "TRANSPORT_CLOSED"

@@ -165,7 +165,9 @@ def test_more_than_64_kib_all_together_are_refused(renderer: Renderer) -> None:
     assert (problem.field, problem.message) == ("content", "templates of more than 64 KiB all together")
 
 
-@pytest.mark.parametrize("body", ["{{ x }}{{ x }}", "{{ x | append: x }}", "{% capture c %}{{ x }}{{ x }}{% endcapture %}"])
+@pytest.mark.parametrize(
+    "body", ["{{ x }}{{ x }}", "{{ x | append: x }}", "{% capture c %}{{ x }}{{ x }}{% endcapture %}"]
+)
 def test_a_recipient_whose_text_gets_too_long_fails_alone(renderer: Renderer, body: str) -> None:
     template = renderer.compile(ContentSource(body=body))
     assert template.render({"x": "é" * 10}).body is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -18,4 +19,5 @@ options = UpOptions(
     workers=2,
     quiet="quiet" in sys.argv,
 )
-sys.exit(run(options, programs, Policy(start=20, grace=1.0, first_pause=0.01, longest_pause=0.05)))
+grace = float(os.environ.get("UP_GRACE", "1"))
+sys.exit(run(options, programs, Policy(start=20, grace=grace, first_pause=0.01, longest_pause=0.05)))

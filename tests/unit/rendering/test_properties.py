@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from liquid.exceptions import ResourceLimitError
+
+from server.domain.templates import ContentSource, RenderError, TemplateError
+from server.rendering import Renderer
+from server.rendering.filters import FILTERS
+from server.rendering.limits import Meter
+from server.rendering.parsing import Environment
+from server.rendering.template import Template
+from server.rendering.values import number_text
+
+ENVIRONMENT = Environment()
+RENDERER = Renderer()
+
+NAMES = st.sampled_from(["a", "b", "user", "list", "size", "first"])
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
+VALUES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(NAMES, inner, max_size=4), max_leaves=12
+)
+VARIABLES = st.dictionaries(NAMES, VALUES, max_size=5)
+PATHS = st.builds(lambda root, keys: root + "".join(keys), NAMES, st.lists(
+    st.sampled_from([".a", ".size", ".first", ".last", "[0]", "[-1]", "['a']", "['size']"]), max_size=3
+))  # fmt: skip
+PLAIN = st.text(max_size=6).filter(lambda text: "{" not in text)
+
+LITERALS = st.sampled_from(["1", "-2.5", "'x'", "''", "nil", "true", "(1..3)", "0", "99999999999999999999", "' '"])
+OPERANDS = PATHS | LITERALS
+CALLS = st.builds(
+    lambda name, arguments: f" | {name}" + (": " + ", ".join(arguments) if arguments else ""),
+    st.sampled_from(sorted(FILTERS)),
+    st.lists(OPERANDS, max_size=3),
+)
+FILTERED = st.builds(lambda value, calls: value + "".join(calls), OPERANDS, st.lists(CALLS, max_size=3))
+CONDITIONS = st.builds(
+    lambda left, operator, right: f"{left} {operator} {right}",
+    OPERANDS,
+    st.sampled_from(["==", "!=", "<", ">", "<=", ">=", "contains", "and", "or", "and not"]),
+    OPERANDS,
+)
+LEAVES = PLAIN | FILTERED.map("{{{{ {} }}}}".format) | FILTERED.map("{{% assign a = {} %}}".format)
+
+
+def blocks(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    return st.one_of(
+        st.lists(inner, max_size=4).map("".join),
+        st.builds("{{% if {} %}}{}{{% else %}}{}{{% endif %}}".format, CONDITIONS, inner, inner),
+        st.builds("{{% unless {} %}}{}{{% endunless %}}".format, CONDITIONS, inner),
+        st.builds("{{% for b in {} %}}{}{{{{ forloop.index }}}}{{% endfor %}}".format, OPERANDS, inner),
+        st.builds("{{% case {} %}}{{% when {} %}}{}{{% endcase %}}".format, OPERANDS, OPERANDS, inner),
+        st.builds("{{% capture a %}}{}{{% endcapture %}}".format, inner),
+        st.builds("{{% cycle {}, {} %}}{}".format, OPERANDS, OPERANDS, inner),
+    )
+
+
+FRAGMENTS = st.lists(
+    st.sampled_from(["{{", "}}", "{%", "%}", "-", "'", '"', "\\", "raw", "endraw", " ", "a", "|", "if", "(", "[", "\n"])
+).map("".join)
+TEMPLATES = st.recursive(LEAVES, blocks, max_leaves=8)
+
+
+def outcome(body: str, variables: dict[str, Any]) -> str | None:
+    """What is shown; None for an error that callers are told to expect."""
+    try:
+        return RENDERER.compile(ContentSource(body=body)).render(variables).body
+    except (TemplateError, RenderError):
+        return None
+
+
+def complaint(body: str, variables: dict[str, Any]) -> str:
+    try:
+        RENDERER.compile(ContentSource(body=body)).render(variables)
+    except (TemplateError, RenderError) as error:
+        return str(error)
+    return ""
+
+
+@given(TEMPLATES, VARIABLES)
+@settings(max_examples=400, deadline=None)
+def test_nothing_but_the_documented_errors_comes_out(body: str, variables: dict[str, Any]) -> None:
+    outcome(body, variables)
+
+
+@given(TEMPLATES)
+@settings(max_examples=100, deadline=None)
+def test_filters_never_fail_unexpectedly_on_what_is_missing(body: str) -> None:
+    assert "can't be rendered" not in complaint(body, {})
+
+
+@given(st.text() | FRAGMENTS)
+@settings(max_examples=400, deadline=None)
+def test_any_text_is_either_shown_or_refused(body: str) -> None:
+    outcome(body, {"a": 1})
+
+
+@given(PLAIN)
+def test_a_text_without_liquid_is_shown_as_it_is(body: str) -> None:
+    assert outcome(body, {}) == body
+
+
+@given(st.lists(PLAIN | PATHS.map("{{{{ {} }}}}".format)).map("".join), VARIABLES)
+@settings(max_examples=400, deadline=None)
+def test_the_short_cut_shows_what_the_interpreter_shows(body: str, variables: dict[str, Any]) -> None:
+    template = Template(ENVIRONMENT, body)
+    assert template.render(variables, Meter()) == template.interpreted(variables, Meter())
+
+
+@given(st.lists(st.sampled_from(["{{ a }}", "{{ b.a }}", "é" * 100]), min_size=1).map("".join), st.integers(0, 70_000))
+@settings(max_examples=50, deadline=None)
+def test_the_short_cut_has_the_same_limit(body: str, length: int) -> None:
+    template = Template(ENVIRONMENT, body)
+    long = {"a": "x" * length, "b": {"a": ["é" * (length // 2)]}}
+
+    assert too_long(template.render, long) == too_long(template.interpreted, long)
+
+
+def too_long(render: Callable[[Mapping[str, object], Meter], str], variables: dict[str, Any]) -> bool:
+    try:
+        render(variables, Meter())
+    except ResourceLimitError:
+        return True
+    return False
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**80), 2**80))
+def test_a_printed_number_reads_back_as_the_same(number: float) -> None:
+    assert float(number_text(number)) == float(number)
