@@ -199,3 +199,18 @@ def test_the_work_is_counted_over_all_fields_of_a_recipient(renderer: Renderer) 
     assert one.render(numbers).data == {"0": ""}
     with pytest.raises(RenderError, match="too much work"):
         ten.render(numbers)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "{% for i in (1..20) %}{% if text.size == 1 %}{% endif %}{% endfor %}",
+        "{% for i in (1..60) %}{% case 1 %}{% when list %}{% endcase %}{% endfor %}",
+        "{% for i in (1..60) %}{% if list == i %}{% endif %}{% endfor %}",
+        "{% for i in (1..300) %}{% assign d = 'soon' | date: '%Y' %}{% endfor %}",
+    ],
+)
+def test_what_takes_long_is_paid_for_each_time(renderer: Renderer, body: str) -> None:
+    template = renderer.compile(ContentSource(body="{{ text.first }}" + body))
+    with pytest.raises(RenderError, match="too much work"):
+        template.render({"text": "x" * 60_000, "list": list(range(999))})
