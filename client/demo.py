@@ -82,7 +82,7 @@ async def _show(client: PushClient, variables: Mapping[str, str], members: list[
 @asynccontextmanager
 async def _everything(data_dir: Path) -> AsyncIterator[dict[str, str]]:
     """`pharos up --sandbox`, while this lasts; the variables of its dev.env."""
-    argv = [sys.executable, "-m", "client", "up", "--sandbox", "--quiet", "--die-with-parent"]
+    argv = [sys.executable, "-m", "client", "up", "--sandbox", "--workers", "2", "--quiet", "--die-with-parent"]
     argv += ["--data-dir", str(data_dir), "--http-port", "0", "--grpc-port", "0"]
     up = await Child.spawn("up", argv, lambda _, line: _complain(line))
     try:

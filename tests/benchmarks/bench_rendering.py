@@ -47,10 +47,10 @@ def measured(renderer: Renderer, source: ContentSource) -> tuple[float, float]:
 
 def main() -> None:
     renderer = Renderer()
-    print(f"{'content (title and body)':28}{'compile, µs':>12}{'render, µs':>12}{'s per 10,000':>14}")  # noqa: T201  # its output
+    print(f"{'content (title and body)':28}{'compile, µs':>12}{'render, µs':>12}{'s per 10,000':>14}")  # its output
     for name, source in CONTENTS.items():
         compiling, rendering = measured(renderer, source)
-        print(f"{name:28}{compiling:12.0f}{rendering:12.2f}{rendering / 100:14.3f}")  # noqa: T201  # its output
+        print(f"{name:28}{compiling:12.0f}{rendering:12.2f}{rendering / 100:14.3f}")  # its output
 
 
 if __name__ == "__main__":
