@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import re
 import time
-import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final, TypeAlias
 from uuid import uuid4
@@ -22,6 +21,7 @@ from server.api.calls import Call, current_call
 from server.api.errors import status_of
 from server.api.validation import check
 from server.domain.errors import NotImplementedYet
+from server.logs import trace_of
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
@@ -136,14 +136,4 @@ def _log_end(call: Call, began: float, code: str, fault: Exception | None = None
     if fault is None:
         _log.info("call", **event)
     else:
-        _log.error("call", **event, error=type(fault).__qualname__, traceback=_frames(fault))
-
-
-def _frames(error: BaseException) -> str:
-    """Where it happened. Errors' texts stay out: those of drivers and parsers quote what they were given."""
-    chain: list[str] = []
-    link: BaseException | None = error
-    while link is not None:
-        chain.append("".join([*traceback.format_tb(link.__traceback__), type(link).__qualname__]))
-        link = link.__cause__ or link.__context__
-    return "\nwhile handling\n".join(chain)
+        _log.error("call", **event, error=type(fault).__qualname__, traceback=trace_of(fault))

@@ -35,7 +35,7 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Throttled:
-    """Not now. ``retry_after`` is in seconds, None when the provider named no time."""
+    """Not now. ``retry_after`` is in seconds, None where neither the provider nor its documents name a time."""
 
     code: str
     retry_after: float | None = None

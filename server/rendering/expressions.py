@@ -110,16 +110,22 @@ class Contains(ContainsExpression):
 
 
 class Loop(LoopExpression):
-    """Pays for the whole list before the loop starts, because ``reversed`` and ``offset`` go through all of it."""
+    """Pays for every item before the loop starts, because ``reversed`` and ``offset`` go through all of them."""
 
     __slots__ = ()
 
     def _to_iter(self, obj: object, context: RenderContext) -> tuple[Iterator[Any], int]:
-        cast("Context", context).meter.charge(obj)
+        cast("Context", context).meter.spend(_length(obj))
         return super()._to_iter(obj, context)
 
     def _to_int(self, obj: object, *, token: Token) -> int:  # noqa: ARG002  # there is no error to place
         return max(count(obj, 0), 0)
+
+
+def _length(value: object) -> int:
+    if isinstance(value, range):
+        return value.stop - value.start  # len() overflows
+    return len(value) if isinstance(value, (list, tuple, dict)) else 1
 
 
 class When(MultiExpressionBlockNode):

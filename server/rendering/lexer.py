@@ -57,7 +57,7 @@ def tokenize(source: str) -> Iterator[Token]:
         start = opening.start()
         yield from _content(source, at, start, trim=(trim, source.startswith("-", start + 2)))
         inner, at = _inner(source, start)
-        trim = source[at - 3] == "-" and at - start > len("{{-}}") - 1
+        trim = source[at - 3] == "-"
         if opening[0] == "{{":
             yield Token(TOKEN_OUTPUT, source[start:at], start, source)
             yield inner

@@ -11,7 +11,6 @@ from typing import NamedTuple
 import liquid
 from liquid.ast import Node
 from liquid.builtin.expressions import Filter, KeywordArgument, Path
-from liquid.exceptions import LiquidError
 from liquid.expression import Expression
 from liquid.parser import get_parser
 from liquid.template import BoundTemplate
@@ -22,7 +21,7 @@ from server.rendering.expressions import filters_of
 from server.rendering.filters import FILTERS, VOLATILE
 from server.rendering.lexer import tokenize
 from server.rendering.limits import Meter
-from server.rendering.problems import Problem, UnusableTextError, at_token, explained
+from server.rendering.problems import Problem, UnusableTextError, at_token
 from server.rendering.stream import Stream
 from server.rendering.tags import BLOCKS, ENDS, MARKUP, NAMES, TAGS, misplaced
 
@@ -51,15 +50,14 @@ class Parsed(NamedTuple):
 
 
 def parse(environment: Environment, source: str) -> Parsed:
-    """The text as a tree of python-liquid's. Raises UnusableTextError."""
-    try:
-        bound = BoundTemplate(environment, _nodes(environment, source))
-        expressions = list(_all_expressions(bound.nodes, Context(bound, {}, Meter())))
-        _check(_expression_problems(expressions))
-        used = {used.name for expression in expressions for used in filters_of(expression)}
-        return Parsed(bound, _variables(bound), not used.isdisjoint(VOLATILE))
-    except (LiquidError, RecursionError) as error:
-        raise UnusableTextError(explained(error)) from error
+    """The text as a tree of python-liquid's. Raises UnusableTextError, LiquidError or RecursionError."""
+    bound = BoundTemplate(environment, _nodes(environment, source))
+    context = Context(bound, {}, Meter())
+    expressions = list(_all_expressions(bound.nodes, context))
+    _check(_expression_problems(expressions))
+    used = {used.name for expression in expressions for used in filters_of(expression)}
+    names = frozenset(map(str, _names_read(bound.nodes, context, frozenset())))
+    return Parsed(bound, names, not used.isdisjoint(VOLATILE))
 
 
 def _nodes(environment: Environment, source: str) -> list[Node]:
@@ -91,15 +89,27 @@ def _tag_problems(tokens: list[Token]) -> Iterator[Problem]:
 
 def _all_expressions(nodes: Iterable[Node], context: Context) -> Iterator[Expression]:
     for node in nodes:
-        for expression in node.expressions():
-            yield from _with_inner(expression)
+        yield from _own_expressions(node)
         yield from _all_expressions(node.children(context), context)
 
 
-def _with_inner(expression: Expression) -> Iterator[Expression]:
-    yield expression
-    for inner in expression.children():
-        yield from _with_inner(inner)
+def _own_expressions(node: Node) -> Iterator[Expression]:
+    """A node's expressions with all that is inside of them."""
+    rest = list(node.expressions())[::-1]
+    while rest:
+        yield (expression := rest.pop())
+        rest += list(expression.children())[::-1]
+
+
+def _names_read(nodes: Iterable[Node], context: Context, bound: frozenset[str]) -> Iterator[object]:
+    """The names that are not bound by a loop around them.
+
+    That includes names which the text sets itself: the place where it does may never be reached.
+    """
+    for node in nodes:
+        roots = (expression.path[0] for expression in _own_expressions(node) if isinstance(expression, Path))
+        yield from (root for root in roots if root not in bound)
+        yield from _names_read(node.children(context), context, bound.union(node.block_scope()))
 
 
 def _expression_problems(expressions: list[Expression]) -> Iterator[Problem]:
@@ -138,12 +148,3 @@ def _arguments_of(name: str) -> _Arguments:
         most=len(positions),
         names=frozenset(parameter.name for parameter in parameters if parameter.kind is Parameter.KEYWORD_ONLY),
     )
-
-
-def _variables(bound: BoundTemplate) -> frozenset[str]:
-    """The names that may be read from outside.
-
-    That includes a name which the text sets itself: the place where it does may never be reached.
-    """
-    found = bound.analyze(include_partials=False)
-    return frozenset(found.globals) | (frozenset(found.variables) & frozenset(found.locals))

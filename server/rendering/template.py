@@ -32,17 +32,16 @@ class Template:
     __slots__ = ("_bound", "_nodes", "_parts", "constant", "variables")
 
     def __init__(self, environment: Environment, source: str) -> None:
-        parsed = parse(environment, source)
-        self.variables = parsed.variables
-        self._bound = parsed.bound
-        self._parts = _parts(parsed.bound.nodes)
-        self._nodes = adopt(parsed.bound.nodes, Context(parsed.bound, {}, Meter()))
-        self.constant = None if parsed.variables or parsed.is_volatile else self._rendered_once()
-
-    def _rendered_once(self) -> str:
         try:
-            return self.render({}, Meter())
-        except Exception as error:
+            parsed = parse(environment, source)
+            self.variables = parsed.variables
+            self._bound = parsed.bound
+            self._parts = _parts(parsed.bound.nodes)
+            self._nodes = adopt(parsed.bound.nodes, Context(parsed.bound, {}, Meter()))
+            self.constant = None if parsed.variables or parsed.is_volatile else self.render({}, Meter())
+        except UnusableTextError:
+            raise
+        except Exception as error:  # of parsing, of a tree too deep to walk, or of rendering once for all
             raise UnusableTextError(explained(error)) from error
 
     def render(self, variables: Mapping[str, object], meter: Meter) -> str:

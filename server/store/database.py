@@ -79,9 +79,10 @@ class Database:
             yield connection
 
     async def ping(self) -> None:
-        """Ask for one answer. Raises ``Unavailable``."""
-        async with asyncio.timeout(5), self.connection() as connection:
-            await connection.fetchval("select 1")
+        """Ask for one answer. Raises ``Unavailable``, after 5 seconds at the latest."""
+        with _driver_errors():
+            async with asyncio.timeout(5), self.connection() as connection:
+                await connection.fetchval("select 1")
 
     async def close(self) -> None:
         """Close the connections, waiting up to 5 seconds for those in use."""

@@ -14,8 +14,9 @@ import msgspec
 
 from server.domain.credentials import SealedCredential
 from server.domain.delivery import DeadDevice, DeviceState, End, RecipientState
-from server.domain.jobs import Expansion, Flush, Job, Lease, LeaseLost, UserDevice
+from server.domain.jobs import MOST_PICKS, Expansion, Flush, Job, Lease, LeaseLost, UserDevice
 from server.domain.operations import OperationStatus, Recipient
+from server.store import transactions
 from server.store.database import Connection, Database
 from server.store.numbers import CREDENTIAL_TYPE_OF, PROVIDER_OF, PROVIDERS
 from server.store.operations import decode_message
@@ -71,14 +72,18 @@ class Jobs:
     async def flush(self, job: Job, flush: Flush) -> OperationStatus | None:
         """Record in one transaction and return the operation's status where recipients ended.
 
-        Raises ``LeaseLost``.
+        Raises ``LeaseLost`` and ``Unavailable``: then nothing was recorded, except that a commit whose answer got lost
+        counts once however often the flush is repeated.
         """
         if not flush.dead:
             async with self._database.connection() as connection:
                 return await _flush(connection, job, flush)
-        async with self._database.transaction() as connection:
+
+        async def work(connection: Connection) -> OperationStatus | None:
             await _remove_dead(connection, job, flush.dead)
             return await _flush(connection, job, flush)
+
+        return await transactions.run(self._database, work)
 
     async def extend(self, leases: Sequence[Lease], lease: timedelta) -> set[UUID]:
         """Keep the leases for another while; return the ids of the jobs that are still held."""
@@ -98,7 +103,10 @@ class Jobs:
             await connection.execute(_SQL.give_back, lease.account_id, lease.job_id, lease.lease)
 
     async def split(self, job: Job) -> None:
-        """Replace the job by two with half of its recipients each."""
+        """Replace the job by two with half of its recipients each, which get one more try before they are split too.
+
+        A recipient that is alone then gets as many as any job: what killed its batch may have been another one.
+        """
         indexes = sorted(job.recipients)
         middle = len(indexes) // 2
         async with self._database.connection() as connection:
@@ -109,6 +117,7 @@ class Jobs:
                 job.lease.lease,
                 indexes[:middle],
                 indexes[middle:],
+                MOST_PICKS - 1,
             )
 
 

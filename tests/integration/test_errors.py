@@ -59,9 +59,8 @@ class _Statuses(delivery_status_pb2_grpc.DeliveryStatusServiceServicer):
     def __init__(self, answer: Callable[[], AsyncIterator[Any]]) -> None:
         self._answer = answer
 
-    async def WatchDeliveryStatus(self, _request: Any, _context: Any) -> AsyncIterator[Any]:  # noqa: N802 - the contract's
-        async for message in self._answer():
-            yield message
+    def WatchDeliveryStatus(self, _request: Any, _context: Any) -> AsyncIterator[Any]:  # noqa: N802 - the contract's
+        return self._answer()
 
 
 @pytest.fixture
@@ -202,18 +201,19 @@ async def test_a_stream_ends_with_its_error(serve: Serve, refusal: Refuse) -> No
     assert (refused.code, refused.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "SLOW_READER")
 
 
-async def test_a_streams_handler_ends_when_its_reader_leaves(serve: Serve) -> None:
-    ended = asyncio.Event()
+async def test_a_streams_handler_is_closed_by_its_own_call_when_the_reader_leaves(serve: Serve) -> None:
+    tasks: asyncio.Queue[asyncio.Task[Any] | None] = asyncio.Queue()
 
     async def answer() -> AsyncIterator[Any]:
+        tasks.put_nowait(asyncio.current_task())
         try:
             while True:
                 yield delivery_status_pb2.WatchDeliveryStatusResponse(resume_token="x" * 100_000)
         finally:
-            ended.set()
+            tasks.put_nowait(asyncio.current_task())
 
     call = _watch(await serve(_Statuses(answer)))
     await call.read()
     call.cancel()
     async with asyncio.timeout(5):
-        await ended.wait()
+        assert await tasks.get() is await tasks.get()

@@ -10,12 +10,14 @@ import grpc
 import pytest
 from pharos.push.v1 import device_registrations_pb2, types_pb2
 
+from server.domain import ids
+from server.domain.ids import Kind
 from server.store import transactions
 from server.store.database import Connection, Database
 from server.store.statements import Statements
 
 if TYPE_CHECKING:
-    from tests.conftest import Caller
+    from tests.conftest import Caller, Refuse
 
 _JOBS = Statements("jobs")
 
@@ -80,6 +82,20 @@ async def test_only_50_of_60_devices_registered_at_once_get_in(with_app: Caller,
     assert await _counts(database) == (1, 1, 50)
 
 
+async def test_a_user_who_is_deleted_meanwhile_gets_no_device(
+    with_app: Caller, refusal: Refuse, database: Database
+) -> None:
+    user = (await with_app.register("a")).user_id
+    await with_app.register("a")  # moves to a new user
+    async with database.connection() as deleting, deleting.transaction():
+        await deleting.execute("update users set deleted_at = now() where user_id = $1", ids.decode(Kind.USER, user))
+        joining = asyncio.ensure_future(with_app.registrations.RegisterDevice(_request("b", user)))
+        async with database.connection() as observer:
+            await _until_blocked(observer)
+    assert (await refusal(joining)).fields == {"user_id": "the user was deleted"}
+    assert await _counts(database) == (2, 1, 1)
+
+
 async def test_tokens_that_cross_between_users_do_not_deadlock(
     with_app: Caller, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,3 +125,20 @@ async def test_a_set_whose_last_device_dies_while_another_joins_keeps_the_new_on
     joined = await with_app.registration((await joining).resource_id)
     assert [device.token for device in joined.devices] == ["new"]
     assert joined.user_id == first.user_id
+
+
+async def test_a_set_whose_devices_die_and_move_at_once_is_deleted(
+    with_app: Caller, refusal: Refuse, database: Database
+) -> None:
+    old = await with_app.register("moves")
+    await with_app.register("dies", user_id=old.user_id)
+    async with database.connection() as worker, worker.transaction():
+        row = await worker.fetchrow("delete from devices where token = 'dies' returning account_id, registration_id")
+        found: tuple[UUID, list[UUID]] = (row["account_id"], [row["registration_id"]])
+        await worker.execute(_JOBS.lock_registrations, *found)
+        moving = asyncio.ensure_future(with_app.registrations.RegisterDevice(_request("moves")))
+        async with database.connection() as observer:
+            await _until_blocked(observer)
+        await worker.execute(_JOBS.remove_empty_registrations, *found)
+    await moving
+    assert (await refusal(with_app.registration(old.id))).code is grpc.StatusCode.NOT_FOUND

@@ -11,6 +11,7 @@ import hpack
 import pytest
 from hyperframe import frame as hf
 
+from sandbox import http2
 from sandbox.frames import PREFACE, ErrorCode
 from sandbox.http2 import Http2Connection
 from sandbox.wire import Answer, Fault, GoAway, Limits, Link, Reply, Request, Scripted
@@ -25,7 +26,7 @@ class Wire(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__()
         self.written = b""
-        self.closed = False
+        self.ended = asyncio.Event()
         self.reading = True
         self.wrote = asyncio.Event()
 
@@ -36,11 +37,14 @@ class Wire(asyncio.Transport):
     def is_closing(self) -> bool:
         return self.closed
 
-    def close(self) -> None:
-        self.closed = True
+    @property
+    def closed(self) -> bool:
+        return self.ended.is_set()
 
-    def abort(self) -> None:
-        self.closed = True
+    def close(self) -> None:
+        self.ended.set()
+
+    abort = close
 
     def pause_reading(self) -> None:
         self.reading = False
@@ -70,14 +74,13 @@ class EchoVendor:
         self.requests: list[Request] = []
         self.script: Answer | None = None
         self.link: Link
-        self.greeting: Scripted | None = None
 
     def session(self, link: Link, certificate_uid: str | None) -> EchoVendor:  # noqa: ARG002 - the seam's signature
         self.link = link
         return self
 
     def on_connect(self) -> Scripted | None:
-        return self.greeting
+        return None
 
     def answer(self, request: Request) -> Answer:
         self.requests.append(request)
@@ -90,12 +93,8 @@ class Bench:
     def __init__(self, vendor: EchoVendor | None = None) -> None:
         self.vendor = vendor or EchoVendor()
         self.wire = Wire()
-        self.lost = False
-        self.connection = Http2Connection(self.vendor, None, self._on_lost)
+        self.connection = Http2Connection(self.vendor, None, lambda _: None)
         self.connection.connection_made(self.wire)
-
-    def _on_lost(self, _connection: Http2Connection) -> None:
-        self.lost = True
 
     def greet(self, settings: dict[int, int] | None = None) -> Bench:
         self.raw(PREFACE)
@@ -204,13 +203,15 @@ async def test_a_response_waits_for_the_peers_windows(bench: Bench) -> None:
     assert any("END_STREAM" in frame.flags for frame in last)
 
 
-async def test_the_connection_window_holds_all_streams_back(bench: Bench) -> None:
-    bench.vendor.script = Reply(200, (), b"x" * 40_000)
+@pytest.mark.parametrize("size", [10_000, 40_000])
+async def test_the_connection_window_holds_all_streams_back(bench: Bench, size: int) -> None:
+    bench.vendor.script = Reply(200, (), b"x" * size)
     bench.greet({hf.SettingsFrame.INITIAL_WINDOW_SIZE: 1_000_000})
-    first = bodies(bench.frames(headers(1, "END_STREAM"), headers(3, "END_STREAM")))
+    count = 65_535 // size + 1
+    first = bodies(bench.frames(*(headers(2 * number + 1, "END_STREAM") for number in range(count))))
     assert sum(map(len, first.values())) == 65_535
     second = bodies(bench.frames(hf.WindowUpdateFrame(0, window_increment=100_000)))
-    assert len(first[3]) + len(second[3]) == 40_000
+    assert len(first[2 * count - 1]) + len(second[2 * count - 1]) == size
 
 
 async def test_streams_above_the_limit_are_refused_and_the_limit_counts_open_ones_only(bench: Bench) -> None:
@@ -274,22 +275,23 @@ async def test_a_stream_can_be_reset_by_script(bench: Bench, fault: Fault, code:
     assert not bench.frames(data(1, b"late")), "what still comes on a reset stream is ignored"
 
 
-async def test_goaway_can_come_instead_of_settings() -> None:
-    vendor = EchoVendor()
-    vendor.greeting = Scripted(fault=Fault.GOAWAY, goaway=GoAway(0, b"busy"))
-    bench = Bench(vendor)
-    (frame,) = bench.wire.take()
-    assert isinstance(frame, hf.GoAwayFrame)
-    assert bench.wire.closed
-    bench.end()
-
-
 async def test_a_client_that_does_not_read_is_not_read(bench: Bench) -> None:
     bench.greet()
     bench.connection.pause_writing()
     assert not bench.wire.reading
     bench.connection.resume_writing()
     assert bench.wire.reading
+
+
+async def test_an_idle_connection_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http2, "GREETING_SECONDS", 0.01)
+    vendor = EchoVendor()
+    vendor.limits = Limits(max_header_list=8000, max_body=10, idle=0.01)
+    silent, idle = Bench(vendor), Bench(vendor).greet()
+    for bench in (silent, idle):
+        await asyncio.wait_for(bench.wire.ended.wait(), 5)
+        bench.end()
+    assert goaway(idle.wire.take()).additional_data == b"session_timed_out"
 
 
 def raw(kind: int, flags: int, stream_id: int, payload: bytes = b"") -> bytes:

@@ -105,17 +105,26 @@ where account_id = $1 and job_id = $2 and lease = $3
 -- A job that keeps killing its workers becomes two, each with half of its recipients.
 with job as (
   delete from jobs where account_id = $1 and job_id = $2 and lease = $3
-  returning account_id, operation_id, batch_no, lane, picks, progress)
+  returning account_id, operation_id, batch_no, lane, progress)
 insert into jobs (account_id, operation_id, batch_no, lane, due_at, picks, indexes, progress)
-select job.account_id, job.operation_id, job.batch_no, job.lane, clock_timestamp(), $6, half.indexes, job.progress
+select job.account_id, job.operation_id, job.batch_no, job.lane, clock_timestamp(),
+       case when cardinality(half.indexes) > 1 then $6 else 0 end, half.indexes, job.progress
 from job, (values ($4::integer[]), ($5::integer[])) as half (indexes)
 
 -- name: remove_dead
 -- Devices that a provider declared dead, unless registered again since. Answers the registrations they were in.
-delete from devices d
-using unnest($3::smallint[], $4::bytea[], $5::timestamptz[]) as dead (provider, token_hash, since)
-where d.account_id = $1 and d.app_id = $2 and d.provider = dead.provider and d.token_hash = dead.token_hash
-  and d.registered_at <= dead.since
+-- Locked in one order first, so that two workers with the same devices can't block each other.
+with dead as materialized (
+  select d.account_id, d.app_id, d.provider, d.token_hash
+  from devices d
+  join unnest($3::smallint[], $4::bytea[], $5::timestamptz[]) as dead (provider, token_hash, since)
+    on d.provider = dead.provider and d.token_hash = dead.token_hash and d.registered_at <= dead.since
+  where d.account_id = $1 and d.app_id = $2
+  order by d.provider, d.token_hash
+  for update of d)
+delete from devices d using dead
+where d.account_id = dead.account_id and d.app_id = dead.app_id
+  and d.provider = dead.provider and d.token_hash = dead.token_hash
 returning d.registration_id
 
 -- name: lock_registrations

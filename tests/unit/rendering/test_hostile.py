@@ -117,6 +117,8 @@ ATTACKS = {
     "(": "{{ " + times("(", SOURCE - 10) + " }}",
     "[": "{{ a" + times("[a", SOURCE - 10) + " }}",
     "['": "{{ a" + times("[''", SOURCE - 10) + " }}",
+    "keys in keys": times("{{ a" + "[a" * 150 + "]" * 150 + " }}"),
+    "keys in keys, deeper": times("{{ a" + "[a" * 900 + "]" * 900 + " }}"),
     "[ and spaces": "{{ a" + times("[ ", SOURCE - 10) + "}}",
     "digits": "{{ " + "1" * (SOURCE - 10) + " }}",
     "quotes": "{{ " + times("'\"", SOURCE - 10) + " }}",

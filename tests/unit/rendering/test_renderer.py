@@ -57,6 +57,12 @@ def test_numbers_in_texts_compare_as_numbers(show: Callable[..., str]) -> None:
     assert show("{% if age > 18 %}adult{% endif %}", age="abc") == ""
 
 
+def test_words_of_the_language_can_be_keys(show: Callable[..., str]) -> None:
+    order = dict.fromkeys(["limit", "in", "contains", "empty", "not", "true"], "x")
+    assert show("{{ o.limit }}{{ o.in }}{{ o.contains }}{{ o.empty }}{{ o.not }}{{ o.true }}", o=order) == "xxxxxx"
+    assert show("{% for i in o.limit limit: o.in %}{{ i }}{% endfor %}", o={"limit": [1, 2, 3], "in": "2"}) == "12"
+
+
 def test_line_ends_stay_as_written(show: Callable[..., str]) -> None:
     assert show("a\r\nb{% capture c %}\r\n{% endcapture %}{{ c }}{{ x }}", x="\r\n") == "a\r\nb\r\n\r\n"
 
@@ -214,3 +220,19 @@ def test_what_takes_long_is_paid_for_each_time(renderer: Renderer, body: str) ->
     template = renderer.compile(ContentSource(body="{{ text.first }}" + body))
     with pytest.raises(RenderError, match="too much work"):
         template.render({"text": "x" * 60_000, "list": list(range(999))})
+
+
+@pytest.mark.parametrize(
+    ("start", "piece", "end"),
+    [("{{ a", "[a", "]"), ("{% if a", " and a", ""), ("{% if a", " and not a", ""), ("{% if ", "not ", "")],
+)
+def test_however_deep_a_template_is_it_works_or_is_refused(
+    renderer: Renderer, start: str, piece: str, end: str
+) -> None:
+    close = "a %}{% endif %}" if piece == "not " else " %}{% endif %}" if "if" in start else " }}"
+    for depth in range(20, 1200, 31):
+        body = start + piece * depth + end * depth + close
+        try:
+            renderer.compile(ContentSource(body=body)).render({"a": True})
+        except (TemplateError, RenderError) as error:
+            assert "nested too deeply" in str(error)  # noqa: PT017  # either is right: that nothing else comes out

@@ -1,0 +1,77 @@
+"""The sandbox's control port: what it took, and how it is told to misbehave."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+
+@dataclass(frozen=True)
+class Push:
+    """A push that a provider accepted. `body` is the request's; `push_id` is the same in each attempt at it."""
+
+    provider: str
+    token: str
+    push_id: str
+    title: str
+    text: str
+    at: datetime
+    body: Mapping[str, Any] = field(repr=False)
+
+    @classmethod
+    def from_ledger(cls, entry: Mapping[str, Any]) -> Self:
+        body, at = entry["body"], datetime.fromisoformat(entry["at"])
+        if entry["provider"] == "FCM":
+            shown, push_id = body["message"]["notification"], body["message"]["data"]["pharosPushId"]
+        else:
+            shown, push_id = body["aps"]["alert"], entry["headers"]["apns-id"]
+        return cls(entry["provider"], entry["token"], push_id, shown.get("title", ""), shown.get("body", ""), at, body)
+
+
+class SandboxPort:
+    """Use it with `async with`. Leaving it takes rules back that were set through it."""
+
+    def __init__(self, url: str) -> None:
+        self._http = httpx.AsyncClient(base_url=url, timeout=60.0)
+        self._scripted = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if self._scripted:
+                (await self._http.delete("/rules")).raise_for_status()
+        finally:
+            await self._http.aclose()
+
+    async def pushes(self, tokens: Iterable[str]) -> dict[str, list[Push]]:
+        """The accepted pushes to these devices, oldest first, by token; tokens without any are left out."""
+        wanted = set(tokens)
+        found: dict[str, list[Push]] = defaultdict(list)
+        for entry in (await self._http.get("/ledger")).raise_for_status().json():
+            if entry["token"] in wanted:
+                found[entry["token"]].append(Push.from_ledger(entry))
+        return dict(found)
+
+    async def set_rules(self, *rules: Mapping[str, Any]) -> None:
+        """See sandbox.rules for what a rule is."""
+        self._scripted = True
+        (await self._http.put("/rules", json=rules)).raise_for_status()
+
+    async def rules(self) -> list[dict[str, Any]]:
+        """Those in force, with how often each `matched` and was `applied`."""
+        rules: list[dict[str, Any]] = (await self._http.get("/rules")).raise_for_status().json()
+        return rules
+
+    async def forget(self) -> None:
+        """Empties the ledger."""
+        (await self._http.delete("/ledger")).raise_for_status()

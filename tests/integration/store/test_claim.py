@@ -1,0 +1,137 @@
+"""Who works on what: each due job goes to one claimer, in order, and never more than were asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from datetime import timedelta
+
+from server.domain.jobs import Lease
+from server.store.jobs import Jobs
+from server.store.statements import Statements
+from tests.integration.store.sending import LEASE, Sending, all_sent
+
+_SQL = Statements("jobs")
+
+
+async def _many_jobs(sending: Sending, count: int) -> None:
+    """Jobs of one batch: as many as a burst of sends makes, without the sends."""
+    await sending.accept(1)
+    await sending.fetch(
+        "insert into jobs (account_id, operation_id, batch_no, lane, due_at)"
+        " select account_id, operation_id, 0, 0, due_at from jobs, generate_series(2, $1)",
+        count,
+    )
+
+
+async def test_no_claim_takes_more_than_its_limit_however_old_the_statistics(sending: Sending, jobs: Jobs) -> None:
+    await sending.fetch("analyze jobs")  # of an empty table: the planner will believe that there is nothing to limit
+    await _many_jobs(sending, 200)
+    for _ in range(10):  # the plan is cached from the sixth on
+        assert len(await jobs.claim(3, 0, LEASE)) == 3
+    assert await sending.value("select count(*) from jobs where lease is not null") == 30
+
+
+async def test_claimers_at_the_same_time_get_different_jobs(sending: Sending, jobs: Jobs) -> None:
+    await _many_jobs(sending, 200)
+    claims = await asyncio.gather(*(jobs.claim(25, 25, LEASE) for _ in range(10)))
+    ids = [job.lease.job_id for claim in claims for job in claim]
+    assert len(ids) == len(set(ids)) == 200
+
+
+async def test_a_claim_does_not_wait_for_jobs_that_another_transaction_holds(sending: Sending, jobs: Jobs) -> None:
+    await _many_jobs(sending, 3)
+    async with sending.database.transaction() as other:
+        await other.execute("select from jobs order by job_id limit 2 for update")
+        async with asyncio.timeout(5):
+            assert len(await jobs.claim(10, 10, LEASE)) == 1
+
+
+async def test_the_longest_due_comes_first(sending: Sending, jobs: Jobs) -> None:
+    operations = [await sending.accept(1) for _ in range(4)]
+    claimed = [(await jobs.claim(1, 0, LEASE))[0].operation_id for _ in operations]
+    assert claimed == operations
+
+
+async def test_small_sends_have_their_own_limit(sending: Sending, jobs: Jobs) -> None:
+    bulk, small = await sending.accept(101), await sending.accept(100)
+    assert [job.operation_id for job in await jobs.claim(1, 0, LEASE)] == [small]
+    assert [(job.operation_id, job.small) for job in await jobs.claim(1, 1, LEASE)] == [(bulk, False)]
+
+
+async def test_i16_work_is_not_due_before_its_time_nor_again_before_its_lease_ends(
+    sending: Sending, jobs: Jobs
+) -> None:
+    await sending.accept(1)
+    await sending.fetch("update jobs set due_at = now() + interval '1 hour'")
+    assert await sending.claim() == []
+    await sending.make_due()
+    (first,) = await jobs.claim(1, 0, timedelta(hours=1))
+    assert await sending.claim() == []
+    await sending.make_due()
+    (second,) = await sending.claim()
+    assert second.lease.job_id == first.lease.job_id
+    assert second.lease.lease != first.lease.lease
+    assert (first.picks, second.picks) == (1, 2)
+
+
+async def test_a_lease_is_extended_only_for_who_holds_it(sending: Sending, jobs: Jobs) -> None:
+    await sending.accept(1)
+    taken = (await sending.claim_one()).lease
+    await sending.make_due()
+    held = (await sending.claim_one()).lease
+    stranger = Lease(held.account_id, held.lease, held.lease)
+    assert await jobs.extend([taken, stranger], LEASE) == set()
+    assert await jobs.extend([taken, held, stranger], timedelta(hours=1)) == {held.job_id}
+    assert await sending.value("select due_at > now() + interval '59 minutes' from jobs")
+
+
+async def test_work_given_back_is_due_at_once_and_was_never_claimed(sending: Sending, jobs: Jobs) -> None:
+    await sending.accept(2)
+    first = await sending.claim_one()
+    await jobs.give_back(first.lease)
+    second = await sending.claim_one()
+    assert (second.picks, dict(second.recipients)) == (1, dict(first.recipients))
+
+
+async def test_i6_who_lost_the_lease_gives_nothing_back(sending: Sending, jobs: Jobs) -> None:
+    await sending.accept(1)
+    first = await sending.claim_one()
+    await sending.make_due()
+    second = await sending.claim_one()
+    await jobs.give_back(first.lease)
+    assert await sending.claim() == []
+    await jobs.flush(second, all_sent(second))
+
+
+async def test_the_claim_goes_by_the_queues_index_and_sees_one_partition(sending: Sending) -> None:
+    for _ in range(20):
+        await sending.accept(3)
+    plan = await _explain(sending, _SQL.claim, 8, 6, LEASE)
+    assert len(re.findall(r"Index Scan using jobs_due", plan)) == 2
+    assert "notifications" not in plan
+    touched = [line for line in plan.splitlines() if " on batches_" in line and "never executed" not in line]
+    assert len(touched) == 1
+
+
+async def test_the_flush_reads_no_partition(sending: Sending, jobs: Jobs) -> None:
+    await sending.accept(3)
+    job = await sending.claim_one()
+    nothing: list[object] = [[], [], [], [], [], [], None, None]
+    arguments = (job.lease.account_id, job.lease.job_id, job.lease.lease, job.operation_id, *nothing)
+    plan = await _explain(sending, _SQL.flush, *arguments, False, LEASE, [0, 1, 2], None, True)
+    assert " on batches" not in plan
+    assert re.findall(r"Scan.* on notifications", plan) == []
+    assert "Insert on notifications" in plan
+    await jobs.flush(job, all_sent(job))
+
+
+async def _explain(sending: Sending, statement: str, *arguments: object) -> str:
+    """The plan that any parameters get, as it ran; what it did is undone."""
+    async with sending.database.connection() as connection:
+        transaction = connection.transaction()
+        await transaction.start()
+        await connection.execute("set local plan_cache_mode = force_generic_plan")
+        rows = await connection.fetch(f"explain (analyze, costs off) {statement}", *arguments)
+        await transaction.rollback()
+    return "\n".join(row[0] for row in rows)
