@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from uuid import UUID, uuid5
 
@@ -15,6 +15,7 @@ from server.dispatch.clock import Clock
 from server.dispatch.gates import Gates
 from server.dispatch.plan import Reach, plan
 from server.dispatch.ports import Announcer, JobStore, Senders
+from server.dispatch.removals import RemovalGuard
 from server.dispatch.rendering import Renderings
 from server.domain.credentials import CredentialType, SealedCredential
 from server.domain.delivery import DeadDevice, DeviceState, End, RecipientState, dead_device, expire, postpone, settle
@@ -43,6 +44,7 @@ class Parts:
     gates: Gates
     announcer: Announcer
     lease: timedelta
+    guard: RemovalGuard = field(default_factory=RemovalGuard)
 
 
 class JobRun:
@@ -151,7 +153,8 @@ class JobRun:
         outcome = await self._parts.senders.get(credential).send(push)
         self._parts.gates.learn(credential.credential_id, outcome)
         settle(device, outcome, self._clock.now(), self.job.deadline)
-        if dead := dead_device(device, outcome, self.job.claimed_at):
+        dead = dead_device(device, outcome, self.job.claimed_at)
+        if self._parts.guard.allows(credential.credential_id, outcome) and dead:
             self._dead.append(dead)
         self._decided += device.decided
         if self._decided >= FLUSH_PUSHES:
