@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from jh2._hazmat import (  # type: ignore[import-untyped]  # the wheel has stubs but no py.typed
+from jh2._hazmat import (
     Decoder,
     Encoder,
     HPACKError,
