@@ -51,7 +51,7 @@ class UnaryEndpoint:
         call = self._call(message, metadata=metadata, timeout=self._settings.call_timeout)
         try:
             answer = await call
-            replayed = (await call.initial_metadata()).get(_REPLAYED) == "true"
+            replayed = (await call.trailing_metadata()).get(_REPLAYED) == "true"
         except grpc.aio.AioRpcError as error:
             raise explain(error, self._rpc, request.state.request_id) from None
         return self._answer.response(answer, base_url(request.scope, self._settings.public_url), replayed=replayed)

@@ -62,18 +62,15 @@ def _convert(proto: FieldDescriptor, known: JsonField | None = None) -> _Convert
 
 
 def _scalar_writer(known: JsonField) -> _Writer:
-    """Of a field without presence: its zero is left out or null where the zero says nothing."""
+    """Of a field without presence: its zero is left out where the zero says nothing."""
     attribute, key, convert = known.proto.name, known.name, _convert(known.proto, known)
     says_nothing = known.proto.enum_type is not None or bool(known.options.object_name) or known.options.omit_empty
 
     def write(source: Any, out: dict[str, Any], base_url: str) -> None:
         value = getattr(source, attribute)
-        if value or not (says_nothing or nullable):
+        if value or not says_nothing:
             out[key] = convert(value, base_url) if convert is not None else value
-        elif nullable:
-            out[key] = None
 
-    nullable = known.options.nullable
     return write
 
 

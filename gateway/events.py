@@ -41,14 +41,14 @@ class EventEncoder:
         if case is None:
             return _HEARTBEAT
         data = msgspec.json.encode(self._encoders[case](getattr(message, case), base_url))
-        return _event(case, data, getattr(message, self._id_field))
+        return event(case, data, getattr(message, self._id_field))
 
 
-def _event(name: str, data: bytes, event_id: str = "") -> bytes:
+def event(name: str, data: bytes, event_id: str = "") -> bytes:
+    """One event as it is sent. The line breaks that JSON may have between its tokens are kept by more `data` lines."""
     lines = [f"event: {name}".encode()]
     if event_id:
         lines.append(f"id: {event_id}".encode())
-    # JSON that is passed through raw may have line breaks between its tokens.
     lines.extend(b"data: " + line for line in data.splitlines())
     return b"\n".join(lines) + b"\n\n"
 
@@ -148,7 +148,7 @@ class EventStream:
 
     async def _send_error(self, error: ApiError, scope: Scope, receive: Receive, send: Send) -> None:
         if self._started:
-            await self._write(send, _event("error", error.body(self._base_url)), more=False)
+            await self._write(send, event("error", error.body(self._base_url)), more=False)
         else:
             await error.response(self._base_url)(scope, receive, send)
 

@@ -20,7 +20,7 @@ from server.api.authentication import Authenticator
 from server.api.calls import Call, current_call
 from server.api.errors import status_of
 from server.api.validation import check
-from server.domain.errors import NotImplementedYet
+from server.domain.errors import NotImplementedYet, SlowReader
 from server.logs import trace_of
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -37,8 +37,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     Health and reflection are open to all. Handlers raise domain errors and never abort themselves.
     """
 
-    def __init__(self, authenticator: Authenticator) -> None:
+    def __init__(self, authenticator: Authenticator, *, write_seconds: float = 30.0) -> None:
         self._authenticator = authenticator
+        self._write_seconds = write_seconds
         self._handlers: dict[str, Handler] = {}
 
     async def intercept_service(
@@ -81,9 +82,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 check(request)
                 async with contextlib.aclosing(answer(request, context)) as messages:
                     async for message in messages:
-                        await context.write(
-                            message
-                        )  # yielded, a call's end would reach the handler only some time later
+                        await self._write(message, context)
 
         return guarded
 
@@ -93,6 +92,17 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 raise NotImplementedYet("this server does not have this method")
 
         return refuse
+
+    async def _write(self, message: Message, context: Context) -> None:
+        """A write waits while the reader takes nothing. Raises ``SlowReader`` when that lasts.
+
+        Yielded instead, a call's end would reach the handler only some time later.
+        """
+        try:
+            async with asyncio.timeout(self._write_seconds):
+                await context.write(message)
+        except TimeoutError:
+            raise SlowReader("messages are not taken; resume from the last token") from None
 
     @contextlib.asynccontextmanager
     async def _call(self, method: str, context: Context) -> AsyncIterator[None]:
@@ -107,11 +117,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             _log_end(call, began, "CANCELLED")
             raise
         except Exception as raised:  # noqa: BLE001 - the caller is told as little as its kind allows, the log the rest
-            error = (
-                NotImplementedYet("this server does not have this method")
-                if isinstance(raised, NotImplementedError)
-                else raised
-            )
+            if context.cancelled():  # the caller is gone: a write to it fails in gRPC's own ways
+                _log_end(call, began, "CANCELLED")
+                return
+            unwritten = isinstance(raised, NotImplementedError)
+            error = NotImplementedYet("this server does not have this method") if unwritten else raised
             status = status_of(error, call.request_id)
             _log_end(call, began, code_pb2.Code.Name(status.code), error if status.code == code_pb2.INTERNAL else None)
             await context.abort_with_status(rpc_status.to_status(status))

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from server.domain.errors import DomainError
-
 
 @dataclass(frozen=True, slots=True)
 class ContentSource:
@@ -30,7 +28,7 @@ class TemplateProblem:
     column: int
 
 
-class TemplateError(DomainError):
+class TemplateError(Exception):
     """The content has templates that can't be used; ``problems`` is never empty."""
 
     def __init__(self, *problems: TemplateProblem) -> None:
@@ -38,7 +36,7 @@ class TemplateError(DomainError):
         self.problems = problems
 
 
-class RenderError(DomainError):
+class RenderError(Exception):
     """One recipient's variables don't fit the template, or rendering them would cost too much. Holds no values."""
 
     def __init__(self, field: str, message: str) -> None:

@@ -80,7 +80,7 @@ async def test_a_send_that_makes_nothing_is_200_and_leads_nowhere(
 async def test_a_replayed_answer_says_so(upstream: Upstream, client: httpx.AsyncClient, *, replayed: bool) -> None:
     async def answer(_: Any, context: Any) -> Any:
         if replayed:
-            await context.send_initial_metadata((("idempotent-replayed", "true"),))
+            context.set_trailing_metadata((("idempotent-replayed", "true"),))
         return ACCEPTED
 
     upstream.answers["SendPushNotification"] = answer
@@ -164,6 +164,14 @@ async def test_what_is_unset_is_left_out_zero_or_null_as_the_contract_says(
 ) -> None:
     upstream.answers[rpc] = answer
     assert (await client.get(f"/v1/PushNotifications{path}")).json() == expected
+
+
+async def test_a_listed_notification_has_no_devices(upstream: Upstream, client: httpx.AsyncClient) -> None:
+    upstream.answers["ListPushNotifications"] = push_notifications_pb2.ListPushNotificationsResponse(
+        notifications=[push_notifications_pb2.PushNotification(id=NOTIFICATION)]
+    )
+    response = await client.get(SENDS)
+    assert response.json() == {"notifications": [{"id": NOTIFICATION, "operationId": "", "tags": {}}]}
 
 
 async def test_a_batch_s_results_leave_out_what_is_empty(upstream: Upstream, client: httpx.AsyncClient) -> None:

@@ -178,9 +178,10 @@ async def test_a_violation_in_credential_content_has_the_documented_path(
     assert response.json()["errors"][0]["context"] == "$.content.privateKey"
 
 
-async def test_50_violations_arrive(upstream: Upstream, client: httpx.AsyncClient) -> None:
+async def test_50_long_violations_arrive_and_no_more_are_shown(upstream: Upstream, client: httpx.AsyncClient) -> None:
+    # 40 kB of trailers: the limit that gRPC sets by itself is 8 KiB.
     upstream.answers["SendPushNotification"] = failure(
-        "INVALID_ARGUMENT", "bad", violations(*[f"to[{index}].provider_of_this_recipient" for index in range(120)])
+        "INVALID_ARGUMENT", "bad", violations(*[f"to[{index}].{'x' * 300}" for index in range(60)])
     )
     response = await client.post(SENDS, json={})
     assert response.status_code == 400

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import tracemalloc
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -16,6 +17,8 @@ from pharos.push.v1 import (
     push_notifications_pb2,
 )
 
+from gateway.app import Gateway, open_channel
+from gateway.settings import MIB, Settings
 from tests.contract.test_gateway_upstream import OPERATION, Upstream, rest
 
 SENDS = "/v1/PushNotifications"
@@ -106,6 +109,17 @@ async def test_a_gateway_without_a_service_is_alive_and_not_ready() -> None:
         assert (await client.get("/readyz")).status_code == HTTPStatus.SERVICE_UNAVAILABLE
 
 
+async def test_a_gateway_that_stops_is_not_ready(upstream: Upstream) -> None:
+    await upstream.health.set("", health_pb2.HealthCheckResponse.SERVING)
+    async with open_channel(upstream.target) as channel:
+        gateway = Gateway(channel, Settings())
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(gateway), base_url="http://push.test") as client:
+            before = await client.get("/readyz")
+            gateway.drain()
+            after = await client.get("/readyz")
+    assert (before.status_code, after.status_code) == (200, 503)
+
+
 async def test_a_cancelled_operation_needs_no_body(upstream: Upstream, client: httpx.AsyncClient) -> None:
     path = f"/v1/PushNotifications/Operations/{OPERATION}/Cancel"
     bare = await client.post(path, headers={"Content-Type": "text/plain", "Idempotency-Key": "k"})
@@ -162,6 +176,22 @@ async def test_a_body_over_the_limit_is_413(upstream: Upstream, size: int, statu
 async def _chunks_of(body: bytes) -> AsyncIterator[bytes]:
     for start in range(0, len(body), 100):
         yield body[start : start + 100]
+
+
+async def test_what_is_over_the_limit_is_not_kept(upstream: Upstream) -> None:
+    async def fresh_chunks() -> AsyncIterator[bytes]:
+        for _ in range(15):
+            yield bytearray(MIB // 2).replace(b"\0", b" ")
+
+    async with rest(upstream.target, max_body=4 * MIB) as client:
+        tracemalloc.start()
+        try:
+            response = await client.post(SENDS, content=fresh_chunks(), headers={"Content-Type": "application/json"})
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert response.status_code == 413
+    assert peak < 6 * MIB
 
 
 async def test_an_endless_body_is_not_read_for_ever(upstream: Upstream) -> None:

@@ -398,12 +398,3 @@ async def test_junk_never_raises(bench: Bench) -> None:
         fuzzed.greet().raw(bytes(junk) + chance.randbytes(30))
         fuzzed.end()
     assert not bench.wire.closed
-
-
-async def test_window_credit_survives_requests_that_fail(bench: Bench) -> None:
-    """The connection's window is given back for refused and reset streams too, else it leaks away."""
-    bench.vendor.script = Scripted(fault=Fault.REFUSE)
-    bench.greet()
-    for stream_id in range(1, 61, 2):
-        bench.frames(headers(stream_id), data(stream_id, b"a" * 4000, "END_STREAM"), data(stream_id, b"late" * 100))
-    assert not bench.wire.closed

@@ -19,6 +19,7 @@ from gateway.contract import read_contract
 from gateway.decode import BodyDecoder, Member, Shape
 from gateway.encode import encoder
 from gateway.errors import ApiError
+from gateway.events import event
 from gateway.schema import JsonField, enum_names, json_fields
 
 SEND = push_notifications_pb2.SendPushNotificationRequest.DESCRIPTOR
@@ -170,6 +171,12 @@ def test_enum_values_are_named_without_their_enum(enum: Any, names: dict[int, st
 def test_what_only_grpc_callers_have_is_not_in_json() -> None:
     names = [known.name for known in json_fields(types_pb2.Recipient.DESCRIPTOR)]
     assert names == ["token", "userId", "provider", "variables"]
+
+
+@pytest.mark.parametrize("line_break", ["\n", "\r\n", "\r"])
+def test_data_with_line_breaks_stays_one_event(line_break: str) -> None:
+    data = f'{{{line_break}"a": 1}}'.encode()
+    assert event("changes", data, "t1") == b'event: changes\nid: t1\ndata: {\ndata: "a": 1}\n\n'
 
 
 def test_a_raw_object_with_line_breaks_is_written_as_it_is() -> None:

@@ -1,0 +1,164 @@
+"""One recipient under a worker: what each outcome makes of it, and that an end is an end."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from server.domain.delivery import (
+    DeadDevice,
+    DeviceState,
+    RecipientState,
+    dead_device,
+    expire,
+    postpone,
+    settle,
+)
+from server.domain.operations import Status
+from server.domain.outcomes import Accepted, CredentialRefused, NotSent, Outcome, Rejected, Throttled, Unknown
+from server.domain.pushes import Provider
+from server.domain.reasons import Reason
+
+_NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+_TOMORROW = _NOW + timedelta(days=1)
+_AGAIN = (Throttled("429", 5.0), NotSent("CONNECT"), CredentialRefused("401"), Unknown("TIMEOUT"))
+_FINAL = (Accepted("m"), Rejected(Reason.UNREGISTERED, "404", device_dead=True))
+
+
+def _device(token: str = "t", **fields: object) -> DeviceState:
+    return DeviceState(Provider.FCM, token, **fields)  # type: ignore[arg-type]  # by the caller
+
+
+def test_an_accepted_push_is_sent_with_the_providers_id() -> None:
+    device = _device()
+    settle(device, Accepted("projects/p/messages/1"), _NOW, _TOMORROW)
+    assert (device.status, device.reason, device.message_id) == (Status.SENT, Reason.NONE, "projects/p/messages/1")
+
+
+def test_a_rejected_push_failed_for_the_providers_reason_and_code() -> None:
+    device = _device()
+    settle(device, Rejected(Reason.PAYLOAD_TOO_LARGE, "PayloadTooLarge"), _NOW, _TOMORROW)
+    assert (device.status, device.reason, device.code) == (Status.FAILED, Reason.PAYLOAD_TOO_LARGE, "PayloadTooLarge")
+
+
+@pytest.mark.parametrize("outcome", _AGAIN)
+def test_any_other_outcome_is_tried_again_later(outcome: Outcome) -> None:
+    device = _device()
+    settle(device, outcome, _NOW, _TOMORROW)
+    assert not device.decided
+    assert device.not_before is not None
+    least = 5.0 if isinstance(outcome, Throttled) else 1.0
+    assert timedelta(seconds=least) <= device.not_before - _NOW <= timedelta(seconds=least * 1.25)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "reason"),
+    [
+        (_AGAIN[0], Reason.EXPIRED),
+        (_AGAIN[1], Reason.EXPIRED),
+        (_AGAIN[2], Reason.CREDENTIAL_REJECTED),
+        (_AGAIN[3], Reason.OUTCOME_UNKNOWN),
+    ],
+)
+def test_a_push_that_can_not_be_tried_again_in_time_fails_for_what_held_it(outcome: Outcome, reason: Reason) -> None:
+    now, later = _device(), _device()
+    settle(now, outcome, _NOW, _NOW + timedelta(seconds=0.5))
+    assert (now.status, now.reason) == (Status.FAILED, reason)
+    settle(later, outcome, _NOW, _TOMORROW)
+    expire([later], _TOMORROW + timedelta(microseconds=1), _TOMORROW)
+    assert (later.status, later.reason) == (Status.FAILED, reason)
+
+
+def test_only_calls_that_may_have_reached_the_provider_count_as_attempts() -> None:
+    device = _device()
+    for outcome in _AGAIN:
+        settle(device, outcome, _NOW, _TOMORROW)
+    assert (device.attempts, device.tries) == (3, 4)
+
+
+def test_nobody_expires_at_the_deadline_itself() -> None:
+    device = _device()
+    expire([device], _TOMORROW, _TOMORROW)
+    assert not device.decided
+    expire([device], _TOMORROW + timedelta(microseconds=1), _TOMORROW)
+    assert (device.status, device.reason) == (Status.FAILED, Reason.EXPIRED)
+
+
+def test_a_device_held_past_its_deadline_fails_for_its_own_last_call_before_the_holders_reason() -> None:
+    tried, fresh = _device(reason=Reason.OUTCOME_UNKNOWN), _device()
+    for device in (tried, fresh):
+        postpone(device, _TOMORROW + timedelta(seconds=1), _TOMORROW, Reason.CREDENTIAL_REJECTED)
+    assert (tried.reason, fresh.reason) == (Reason.OUTCOME_UNKNOWN, Reason.CREDENTIAL_REJECTED)
+
+
+@given(st.lists(st.sampled_from(_AGAIN), max_size=30), st.sampled_from(_FINAL), st.integers(0, 100_000))
+def test_i4_i5_any_course_of_outcomes_ends_in_exactly_one_final_status(
+    course: list[Outcome], last: Outcome, seconds: int
+) -> None:
+    device = _device()
+    deadline = _NOW + timedelta(seconds=seconds)
+    now = _NOW
+    for outcome in [*course, last]:
+        expire([device], now, deadline)
+        if device.decided:
+            break
+        settle(device, outcome, now, deadline)
+        assert device.status in {Status.QUEUED, Status.SENT, Status.FAILED}
+        assert device.attempts <= device.tries
+        now = max(now, device.not_before or now)
+    assert device.decided
+    assert (device.reason is Reason.NONE) == (device.status is Status.SENT)
+
+
+def _recipient(*devices: DeviceState) -> RecipientState:
+    return RecipientState(3, uuid4(), list(devices))
+
+
+def test_a_recipient_was_sent_the_push_when_one_device_was() -> None:
+    state = _recipient(_device("a", status=Status.FAILED, reason=Reason.UNREGISTERED), _device("b", status=Status.SENT))
+    assert (state.end().status, state.end().reason) == (Status.SENT, Reason.NONE)
+
+
+def test_a_recipient_failed_for_the_first_devices_reason() -> None:
+    state = _recipient(
+        _device("a", status=Status.FAILED, reason=Reason.UNREGISTERED),
+        _device("b", status=Status.FAILED, reason=Reason.EXPIRED),
+    )
+    assert (state.end().status, state.end().reason) == (Status.FAILED, Reason.UNREGISTERED)
+
+
+def test_a_recipient_is_begun_by_a_try_or_a_decision_and_not_by_being_held() -> None:
+    assert not _recipient(_device(not_before=_TOMORROW), _device()).begun
+    assert _recipient(_device(), _device(tries=1)).begun
+    assert _recipient(_device(), _device(status=Status.FAILED)).begun
+
+
+def test_a_recipient_may_be_tried_again_with_its_earliest_undecided_device() -> None:
+    later = _TOMORROW + timedelta(hours=1)
+    done = _device(status=Status.SENT, not_before=_NOW)
+    assert _recipient(done, _device(not_before=later), _device(not_before=_TOMORROW)).next_try == _TOMORROW
+    assert _recipient(_device(not_before=later), _device()).next_try is None
+
+
+@pytest.mark.parametrize("outcome", [*_AGAIN, Accepted("m"), Rejected(Reason.PAYLOAD_REJECTED, "400")])
+def test_i10_only_an_answer_about_the_token_itself_kills_the_device(outcome: Outcome) -> None:
+    assert dead_device(_device(), outcome, _NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("providers_time", "since"),
+    [
+        (None, _NOW),
+        (_NOW - timedelta(days=3), _NOW - timedelta(days=3)),
+        (_NOW + timedelta(days=3), _NOW),  # a clock ahead of ours must not reach a registration of today
+    ],
+)
+def test_i10_a_device_is_dead_since_the_providers_time_but_not_later_than_the_claim(
+    providers_time: datetime | None, since: datetime
+) -> None:
+    rejected = Rejected(Reason.UNREGISTERED, "410", device_dead=True, dead_since=providers_time)
+    assert dead_device(_device("t"), rejected, _NOW) == DeadDevice(Provider.FCM, "t", since)
