@@ -24,11 +24,11 @@ from server.config import Config
 from server.dispatch.gates import Gates
 from server.dispatch.job_run import Parts
 from server.dispatch.rendering import Renderings
-from server.dispatch.upkeep import keep_partitions
+from server.dispatch.upkeep import keep_up
 from server.dispatch.worker import Worker
 from server.domain import ids
 from server.domain.ids import Kind
-from server.localpg import LocalPostgres
+from server.localpg import LocalPostgres, LocalPostgresError
 from server.providers.credentials.parsing import parse_credential
 from server.providers.sealing import Sealer
 from server.providers.senders import Senders
@@ -40,6 +40,7 @@ from server.store.credentials import Credentials
 from server.store.database import Database
 from server.store.feed import Feed
 from server.store.hints import Hints
+from server.store.idempotency import RequestKeys
 from server.store.jobs import Jobs
 from server.store.notifications import Notifications
 from server.store.operations import Operations
@@ -77,7 +78,7 @@ async def work(config: Config, name: str) -> None:
         parts = Parts(Jobs(database), senders, Renderings(Renderer()), Gates(), hints, config.lease)
         worker = Worker(parts, hints.jobs)
         process.start(hints.run())
-        process.start(keep_partitions(Partitions(database)))
+        process.start(keep_up(Partitions(database).make, RequestKeys(database).expire))
         working = process.start(worker.run())
         lifecycle.ready({"worker": name})
         await process.stopped()
@@ -90,15 +91,11 @@ async def work(config: Config, name: str) -> None:
 
 
 async def run_database(config: Config) -> None:
-    """Own the embedded PostgreSQL until a signal."""
-    postgres = _embedded(config)
-    await asyncio.to_thread(_start, postgres)
-    try:
+    """Own the embedded PostgreSQL until a signal, or until it ends by itself, which is an error."""
+    async with _embedded(config) as postgres:
         stopping = lifecycle.stop_signal()
         lifecycle.ready({"databaseUrl": postgres.dsn(DATABASE)})
         await stopping.wait()
-    finally:
-        await asyncio.to_thread(postgres.stop)
 
 
 async def migrate(config: Config) -> list[str]:
@@ -184,18 +181,32 @@ async def _server(config: Config) -> AsyncIterator[str]:
     if config.database_url is not None:
         yield config.database_url
         return
-    postgres = _embedded(config)
-    await asyncio.to_thread(_start, postgres)
-    try:
+    async with _embedded(config) as postgres:
         yield postgres.dsn(DATABASE)
+
+
+@contextlib.asynccontextmanager
+async def _embedded(config: Config) -> AsyncIterator[LocalPostgres]:
+    """Have the embedded server. Where this process owns it, its end is this process's: another start repairs both."""
+    postgres = LocalPostgres(config.data_dir / "postgres")
+    owned = await asyncio.to_thread(_start, postgres)
+    try:
+        async with asyncio.TaskGroup() as group:
+            watch = group.create_task(_watch(postgres)) if owned else None
+            yield postgres
+            if watch:
+                watch.cancel()
     finally:
         await asyncio.to_thread(postgres.stop)
 
 
-def _embedded(config: Config) -> LocalPostgres:
-    return LocalPostgres(config.data_dir / "postgres")
-
-
-def _start(postgres: LocalPostgres) -> None:
-    postgres.start()
+def _start(postgres: LocalPostgres) -> bool:
+    owned = postgres.start()
     postgres.ensure_database(DATABASE)
+    return owned
+
+
+async def _watch(postgres: LocalPostgres) -> None:
+    while not await asyncio.to_thread(postgres.ended, 0.5):
+        pass
+    raise LocalPostgresError("PostgreSQL has ended")

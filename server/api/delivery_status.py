@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from datetime import UTC, datetime
 from typing import Any, Protocol
 from uuid import UUID
@@ -25,7 +26,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class Streams(Protocol):
     """Opens status streams."""
 
-    def open(self, watched: Filter, resume_token: str) -> AsyncIterator[Item]: ...
+    def open(self, watched: Filter, resume_token: str) -> AsyncGenerator[Item, None]: ...
 
 
 class DeliveryStatusServicer(delivery_status_pb2_grpc.DeliveryStatusServiceServicer):
@@ -36,8 +37,9 @@ class DeliveryStatusServicer(delivery_status_pb2_grpc.DeliveryStatusServiceServi
         self, request: pb.WatchDeliveryStatusRequest, context: Context
     ) -> AsyncIterator[pb.WatchDeliveryStatusResponse]:
         watched = _filter(current_account(), request)
-        async for item in self._streams.open(watched, request.resume_token):
-            yield _message(item)
+        async with contextlib.aclosing(self._streams.open(watched, request.resume_token)) as items:
+            async for item in items:
+                yield _message(item)
 
 
 def _filter(account: UUID, request: pb.WatchDeliveryStatusRequest) -> Filter:

@@ -54,7 +54,7 @@ class OperationServicer(operations_pb2_grpc.OperationServiceServicer):
         key = token.decode(request.page_token)
         limit = request.page_size or pages.DEFAULT_SIZE
         found = await self._errors.errors(
-            current_account(), operation.operation_id, int(key[0]) if key else 0, limit + 1
+            current_account(), operation.operation_id, pages.index(*pages.fields(key, 1)) if key else 0, limit + 1
         )
         following = (str(found[limit].index),) if len(found) > limit else None
         return pb.ListOperationErrorsResponse(

@@ -15,6 +15,7 @@ from server.domain.errors import Invalid, Violation
 
 DEFAULT_SIZE: Final = 50
 _VERSION: Final = "1"
+_INDEX_DIGITS: Final = 5
 
 
 class _Content(msgspec.Struct, array_like=True):
@@ -53,7 +54,7 @@ class Token:
             raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
             content = msgspec.msgpack.decode(raw, type=_Content)
         except (ValueError, msgspec.DecodeError) as error:
-            raise Invalid(Violation("page_token", "is not a page token")) from error
+            raise refused() from error
         if content.version != _VERSION or content.filters != self.filters:
             raise Invalid(Violation("page_token", "belongs to a list with other filters"))
         return content.key or None
@@ -63,3 +64,22 @@ class Token:
         pagination = types_pb2.Pagination(next=None if following is None else self.encode(following))
         setattr(pagination, "self", own or self.encode(()))  # noqa: B010 # no argument can have this name
         return pagination
+
+
+def fields(key: tuple[str, ...], count: int) -> tuple[str, ...]:
+    """Return the key's parts. Raises ``Invalid`` where it is not one of this list's: tokens are not signed."""
+    if len(key) != count:
+        raise refused()
+    return key
+
+
+def index(text: str) -> int:
+    """Return a recipient's index from a key. Raises ``Invalid``."""
+    if not text.isdecimal() or len(text) > _INDEX_DIGITS:
+        raise refused()
+    return int(text)
+
+
+def refused() -> Invalid:
+    """Return the error for a token that is not ours."""
+    return Invalid(Violation("page_token", "is not a page token"))

@@ -137,7 +137,13 @@ def _refuse_unfinished_filters(request: pb.ListPushNotificationsRequest) -> None
 
 
 def _place(key: tuple[str, ...] | None) -> Place:
-    return Place() if key is None else Place(UUID(hex=key[0]), int(key[1]))
+    if key is None:
+        return Place()
+    operation, index = pages.fields(key, 2)
+    try:
+        return Place(UUID(hex=operation), pages.index(index))
+    except ValueError as error:
+        raise pages.refused() from error
 
 
 def _key(place: Place | None) -> tuple[str, ...] | None:

@@ -29,7 +29,7 @@ from server.domain.templates import RenderError
 
 log = structlog.get_logger(__name__)
 
-FLUSH_PUSHES = 250  # decided pushes after which a flush is due: what a kill -9 may repeat
+FLUSH_PUSHES = 250  # ended calls after which a flush is due; a kill -9 repeats at most those of two flushes
 FLUSH_SECONDS = 0.25
 WIDTH = 64  # pushes of one job under way at once
 
@@ -60,8 +60,9 @@ class JobRun:
         self._waiting: dict[int, RecipientState] = {}  # not final, or final and not yet flushed
         self._ends: list[End] = []
         self._dead: list[DeadDevice] = []
-        self._decided = 0  # pushes decided since the last flush
+        self._answered = 0  # provider calls that ended since the last flush
         self._flush_due = asyncio.Event()
+        self._recording = asyncio.Lock()  # held while a flush is under way
 
     def stop(self) -> None:
         self._stopping = True
@@ -85,12 +86,8 @@ class JobRun:
         if len(self.job.recipients) > 1:
             await self._parts.store.split(self.job)
             return
-        (index, recipient) = next(iter(self.job.recipients.items()))
-        devices = self.job.begun[index].devices if index in self.job.begun else []
-        for device in devices:
-            if not device.decided:
-                device.fail(Reason.POISON)
-        self._ends.append(End(index, recipient.user_id, Status.FAILED, Reason.POISON, devices))
+        ((index, recipient),) = self.job.recipients.items()
+        self._ends.append(_poisoned(self.job.begun.get(index) or RecipientState(index, recipient.user_id)))
         await self._finish()
 
     async def _prepare(self) -> None:
@@ -131,6 +128,10 @@ class JobRun:
 
     async def _work(self, pushes: Iterator[tuple[RecipientState, DeviceState]]) -> None:
         for state, device in pushes:
+            await asyncio.sleep(0)  # a push that needs no call must not keep the others of the worker waiting
+            if self._answered >= FLUSH_PUSHES:
+                async with self._recording:  # sending does not run ahead of a database that can't be reached
+                    pass
             if self._stopping:
                 return
             await self._push(state, device)
@@ -138,12 +139,13 @@ class JobRun:
 
     async def _push(self, state: RecipientState, device: DeviceState) -> None:
         now = self._clock.now()
+        expire([device], now, self.job.deadline)
         if device.decided or (device.not_before is not None and device.not_before > now):
             return
         credential = self._credentials[device.provider]
-        rest = self._parts.gates.closed_for(credential.credential_id)
+        rest = self._parts.gates.rest(credential.credential_id)
         if rest is not None:
-            postpone(device, now + rest, self.job.deadline)
+            postpone(device, now + rest.left, self.job.deadline, rest.reason)
             return
         try:
             push = self._render(state, device)
@@ -156,8 +158,8 @@ class JobRun:
         dead = dead_device(device, outcome, self.job.claimed_at)
         if self._parts.guard.allows(credential.credential_id, outcome) and dead:
             self._dead.append(dead)
-        self._decided += device.decided
-        if self._decided >= FLUSH_PUSHES:
+        self._answered += 1
+        if self._answered >= FLUSH_PUSHES:
             self._flush_due.set()
 
     def _render(self, state: RecipientState, device: DeviceState) -> Push:
@@ -168,6 +170,7 @@ class JobRun:
             content=self._parts.renderings.render(job, state.index),
             presentation=job.message.presentation,
             expires_at=None if job.ttl is None else job.due_at + timedelta(seconds=job.ttl),
+            at=self._clock.now(),
         )
 
     def _end_if_decided(self, state: RecipientState) -> None:
@@ -180,7 +183,7 @@ class JobRun:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(FLUSH_SECONDS):
                     await self._flush_due.wait()
-            if self._ends and not self._delivered:
+            if (self._ends or self._answered) and not self._delivered:
                 await self._flush(keep=True, wait=self._parts.lease)
 
     async def _finish(self) -> None:
@@ -198,7 +201,7 @@ class JobRun:
     async def _flush(self, *, keep: bool, wait: timedelta) -> None:
         """Record what has ended. An unreachable database is waited for: only a lost lease makes the record void."""
         ends, dead = self._ends, self._dead
-        self._ends, self._dead, self._decided = [], [], 0
+        self._ends, self._dead, self._answered = [], [], 0
         self._flush_due.clear()
         flush = Flush(
             ends=ends,
@@ -210,7 +213,8 @@ class JobRun:
             fcm_credential=self._credential_id(Provider.FCM),
             apn_credential=self._credential_id(Provider.APN),
         )
-        await self._record(flush)
+        async with self._recording:
+            await self._record(flush)
         if ends:
             self._parts.announcer.announce_feed(self.job.lease.account_id)
 
@@ -229,6 +233,15 @@ class JobRun:
     def _credential_id(self, provider: Provider) -> UUID | None:
         credential = self._credentials.get(provider)
         return credential.credential_id if credential else None
+
+
+def _poisoned(state: RecipientState) -> End:
+    for device in state.devices:
+        if not device.decided:
+            device.fail(Reason.POISON)
+    if any(device.status is Status.SENT for device in state.devices):
+        return state.end()
+    return End(state.index, state.user_id, Status.FAILED, Reason.POISON, state.devices)
 
 
 def push_id(notification: UUID, device: DeviceState) -> UUID:

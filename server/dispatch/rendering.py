@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections import OrderedDict
+from typing import Any
 from uuid import UUID
+
+import msgspec
 
 from server.dispatch.ports import ContentTemplate, Renderer
 from server.domain.jobs import Job
@@ -12,6 +14,8 @@ from server.domain.pushes import Content
 from server.domain.templates import RenderError, TemplateError
 
 KEPT = 64  # operations whose templates are kept parsed
+
+_decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class Renderings:
@@ -23,8 +27,7 @@ class Renderings:
 
     def render(self, job: Job, index: int) -> Content:
         """Return the content for recipient ``index``. Raises ``RenderError``."""
-        variables = job.recipients[index].variables
-        return self._template(job).render(json.loads(variables) if variables else {})
+        return self._template(job).render(_variables(job.recipients[index].variables))
 
     def _template(self, job: Job) -> ContentTemplate:
         template = self._templates.get(job.operation_id)
@@ -41,3 +44,10 @@ class Renderings:
             return self._renderer.compile(job.message.content)
         except TemplateError as error:  # accepted by another version than this one
             raise RenderError(error.problems[0].field, error.problems[0].message) from error
+
+
+def _variables(text: str | None) -> dict[str, Any]:
+    try:
+        return _decode_object(text) if text else {}
+    except (msgspec.DecodeError, RecursionError) as error:  # how deep it may nest depends on who reads it
+        raise RenderError("variables", "they can't be read") from error

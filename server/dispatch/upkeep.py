@@ -15,19 +15,20 @@ EVERY_SECONDS = 3600.0
 AFTER_FAILURE_SECONDS = 30.0
 
 
-class Partitions(Protocol):
-    """Where a day's rows go."""
+class Upkeep(Protocol):
+    """One thing to do. Safe from several workers at once."""
 
-    async def make(self) -> None: ...
+    async def __call__(self) -> None: ...
 
 
-async def keep_partitions(partitions: Partitions) -> None:
-    """Make the coming days' partitions, hourly, until cancelled. A miss costs nothing: they are made a week ahead."""
+async def keep_up(*parts: Upkeep) -> None:
+    """Do all parts hourly, until cancelled. A miss costs nothing: partitions are made a week ahead."""
     while True:
         try:
-            await partitions.make()
+            for part in parts:
+                await part()
         except Unavailable:
-            log.warning("partitions wait for the database")
+            log.warning("upkeep waits for the database")
             await asyncio.sleep(AFTER_FAILURE_SECONDS)
         else:
             await asyncio.sleep(EVERY_SECONDS)

@@ -46,18 +46,21 @@ class Worker:
             run.stop()
 
     async def run(self) -> None:
-        """Work until ``stop``. An error of this loop itself is raised; a job's error is logged and costs its lease."""
+        """Work until ``stop``. An error of this loop itself is raised; a job's error is logged and costs its lease.
+
+        Cancelled, it leaves the jobs under way to their leases.
+        """
         async with asyncio.TaskGroup() as group:
             heartbeat = group.create_task(self._keep_leases())
-            await self._claim_until_stopped()
+            await self._claim_until_stopped(group)
             if self._runs:
                 await asyncio.wait(self._runs)
             heartbeat.cancel()
 
-    async def _claim_until_stopped(self) -> None:
+    async def _claim_until_stopped(self, group: asyncio.TaskGroup) -> None:
         while not self._stopping.is_set():
             try:
-                claimed = await self._claim()
+                claimed = await self._claim(group)
             except Unavailable:
                 log.warning("the database can't be reached; the worker waits for it")
                 await self._pause(AFTER_FAILURE_SECONDS)
@@ -65,21 +68,22 @@ class Worker:
             if not claimed:
                 await self._wait_for_work()
 
-    async def _claim(self) -> int:
+    async def _claim(self, group: asyncio.TaskGroup) -> int:
+        self._freed.clear()  # here, so that a job that ends during the claim is seen by the wait behind it
         small = self._slots.small - sum(1 for run in self._runs.values() if run.job.small)
         bulk = self._slots.bulk - sum(1 for run in self._runs.values() if not run.job.small)
         if small <= 0 and bulk <= 0:
             return 0
         jobs = await self._parts.store.claim(max(small, 0), max(bulk, 0), self._parts.lease)
-        self._start(jobs)
+        self._start(group, jobs)
         return len(jobs)
 
-    def _start(self, jobs: Iterable[Job]) -> None:
+    def _start(self, group: asyncio.TaskGroup, jobs: Iterable[Job]) -> None:
         for job in jobs:
             run = JobRun(job, self._parts)
             if self._stopping.is_set():
                 run.stop()
-            task = asyncio.create_task(self._contain(run))
+            task = group.create_task(self._contain(run))
             self._runs[task] = run
             task.add_done_callback(self._ended)
 
@@ -110,11 +114,10 @@ class Worker:
             except Unavailable:
                 continue
             for task, run in held.items():
-                if run.job.lease.job_id not in kept and not task.done() and task in self._runs:
+                if run.job.lease.lease not in kept and not task.done() and task in self._runs:
                     task.cancel()
 
     async def _wait_for_work(self) -> None:
-        self._freed.clear()
         waits = [
             asyncio.ensure_future(self._signal.wait(POLL_SECONDS)),
             asyncio.ensure_future(self._freed.wait()),

@@ -93,7 +93,7 @@ class DeadDevice:
 def settle(device: DeviceState, outcome: Outcome, now: datetime, deadline: datetime) -> None:
     """Apply what a provider call came to: decide the device, or set when it is tried again."""
     device.tries += 1
-    if not isinstance(outcome, NotSent):
+    if not isinstance(outcome, NotSent) and getattr(outcome, "called", True):
         device.attempts += 1
     match outcome:
         case Accepted(message_id):
@@ -107,11 +107,14 @@ def settle(device: DeviceState, outcome: Outcome, now: datetime, deadline: datet
             postpone(device, now + backoff(device.tries, retry_after), deadline)
 
 
-def postpone(device: DeviceState, until: datetime, deadline: datetime) -> None:
-    """Hold a device back; one that would wait past its deadline fails now, for the reason that held it."""
+def postpone(device: DeviceState, until: datetime, deadline: datetime, reason: Reason = Reason.EXPIRED) -> None:
+    """Hold a device back; one that would wait past its deadline fails now.
+
+    It fails for what its own last call came to, and for ``reason`` where it was never called.
+    """
     device.not_before = until
     if until > deadline:
-        device.fail(device.reason or Reason.EXPIRED)
+        device.fail(device.reason or reason)
 
 
 def expire(devices: Iterable[DeviceState], now: datetime, deadline: datetime) -> None:

@@ -43,7 +43,7 @@ class FeedEvent:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A place in an account's feed: behind event ``seq``. Another ``epoch`` is another feed (a restored database)."""
+    """A place in an account's feed: behind event ``seq``. Another ``epoch`` is another feed."""
 
     epoch: UUID
     seq: int

@@ -14,7 +14,10 @@ from server.domain.reasons import Reason
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """A recipient with its status. ``fcm_credential`` and ``apn_credential`` are those used, or named by the send."""
+    """A recipient with its status. In lists, ``message`` has no content.
+
+    ``fcm_credential`` and ``apn_credential`` are those used, or named by the send.
+    """
 
     operation_id: UUID
     index: int

@@ -10,7 +10,7 @@ from server.domain.reasons import Reason
 
 
 class Scope(StrEnum):
-    """What a throttling answer is about."""
+    """What a throttling or refusing answer is about."""
 
     DEVICE = "device"
     CREDENTIAL = "credential"
@@ -31,6 +31,7 @@ class Rejected:
     code: str
     device_dead: bool = False
     dead_since: datetime | None = None
+    called: bool = True  # False: known without asking the provider
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class Throttled:
     code: str
     retry_after: float | None = None
     scope: Scope = Scope.CREDENTIAL
+    called: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +53,14 @@ class NotSent:
 
 @dataclass(frozen=True, slots=True)
 class CredentialRefused:
-    """The provider refused our credential, not the push: the device is blameless and the work is kept."""
+    """The provider refused our credential, not the push: the device is blameless and the work is kept.
+
+    With a device's scope only what reaches this kind of device is refused (FCM's own access to APNs or web push).
+    """
 
     code: str
+    scope: Scope = Scope.CREDENTIAL
+    called: bool = True
 
 
 @dataclass(frozen=True, slots=True)

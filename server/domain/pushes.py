@@ -65,7 +65,8 @@ class Presentation:
 class Push:
     """``push_id`` is the same for every attempt at this device: what a duplicate is recognised by.
 
-    ``expires_at`` (UTC) is when the provider may stop trying to deliver; None leaves the provider's default.
+    ``expires_at`` (UTC) is when the provider may stop trying to deliver; None leaves the provider's default. ``at`` is
+    the time of this attempt by the clock that ``expires_at`` is of; None means this machine's.
     """
 
     push_id: UUID
@@ -73,3 +74,4 @@ class Push:
     content: Content
     presentation: Presentation
     expires_at: datetime | None = None
+    at: datetime | None = None

@@ -64,6 +64,11 @@ class LocalPostgres:
         """The address of a database as asyncpg and libpq read it; known before the server runs."""
         return f"postgresql://{SUPERUSER}@/{quote(database, safe='')}?host={quote(str(self._sockets))}&port=5432"
 
+    def ended(self, timeout: float) -> bool:
+        """True if the server that this process owns has ended, at the latest after ``timeout`` seconds."""
+        postmaster = self._postmaster
+        return postmaster is not None and postmaster.wait(timeout)
+
     def ensure_database(self, name: str) -> None:
         """Create the database if it is missing. Raises asyncpg's errors where the server can't be reached."""
         create_database(self.dsn(), name)

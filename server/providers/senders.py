@@ -40,7 +40,7 @@ class RefusingSender:
     """Stands in for a credential that can't be used at all: its work is kept, as for one that a provider refuses."""
 
     def __init__(self, code: str) -> None:
-        self._outcome = CredentialRefused(code)
+        self._outcome = CredentialRefused(code, called=False)
 
     async def send(self, push: Push) -> Outcome:  # noqa: ARG002  # the answer is the same for all
         return self._outcome

@@ -98,4 +98,6 @@ def _driver_errors() -> Iterator[None]:
     try:
         yield
     except _GONE as error:
+        if isinstance(error, ValueError):  # asyncpg's word for an argument that does not fit: a defect of ours
+            raise
         raise Unavailable("the database can't be reached") from error

@@ -89,6 +89,7 @@ class Hints:
         connection = await asyncpg.connect(self._dsn, timeout=10, command_timeout=10)
         try:
             await connection.add_listener(CHANNEL, self._heard)
+            connection.add_termination_listener(self._lost)
             self._hear_everything()  # whatever was said while nobody listened
             while True:
                 await self._tell(connection)
@@ -117,6 +118,9 @@ class Hints:
         self._something.clear()
         return payload
 
+    def _lost(self, _connection: object) -> None:
+        self._something.set()  # its next statement fails, and run connects anew
+
     def _heard(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
         try:
             said = json.loads(str(payload))
@@ -128,9 +132,9 @@ class Hints:
             return
         if jobs:
             self.jobs.ring()
-        if grown is None:
-            self._all_grown = True
-        elif grown:
+        if grown is None or len(self._grown) > _MOST_ACCOUNTS:  # nobody takes them in a process without readers
+            self._grown, self._all_grown = set(), True
+        elif grown and not self._all_grown:
             self._grown |= grown
         if grown is None or grown:
             self.feeds.ring()

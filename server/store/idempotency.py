@@ -10,7 +10,7 @@ from uuid import UUID
 
 from server.domain.errors import Conflict
 from server.domain.requests import Done, RequestKey
-from server.store.database import Connection
+from server.store.database import Connection, Database
 from server.store.statements import Statements
 
 _SQL = Statements("idempotency")
@@ -56,3 +56,15 @@ async def once(
     made = await make()
     await finish(connection, account, key.method, key.key, made.bytes)
     return Done(made)
+
+
+class RequestKeys:
+    """All keys."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def expire(self) -> None:
+        """Forget those that are older than 24 hours. Raises ``Unavailable``."""
+        async with self._database.connection() as connection:
+            await connection.execute(_SQL.expire)

@@ -86,7 +86,7 @@ class Jobs:
         return await transactions.run(self._database, work)
 
     async def extend(self, leases: Sequence[Lease], lease: timedelta) -> set[UUID]:
-        """Keep the leases for another while; return the ids of the jobs that are still held."""
+        """Keep the leases for another while; return those that are still held."""
         async with self._database.connection() as connection:
             rows = await connection.fetch(
                 _SQL.extend,
@@ -95,7 +95,7 @@ class Jobs:
                 [held.lease for held in leases],
                 lease,
             )
-        return {row["job_id"] for row in rows}
+        return {row["lease"] for row in rows}
 
     async def give_back(self, lease: Lease) -> None:
         """Return a job at once, as if it had not been claimed."""

@@ -10,8 +10,10 @@ import msgspec
 
 from server.domain.delivery import DeviceState
 from server.domain.notifications import DeliveryError, Notification, Place
-from server.domain.operations import OperationStatus, Recipient, Status
+from server.domain.operations import Message, OperationStatus, Recipient, Status
+from server.domain.pushes import Presentation
 from server.domain.reasons import Reason
+from server.domain.templates import ContentSource
 from server.store.database import Connection, Database
 from server.store.jobs import device_from
 from server.store.numbers import PROVIDER_OF
@@ -20,6 +22,9 @@ from server.store.statements import Statements
 
 _SQL = Statements("notifications")
 _STRIDE = 1000  # recipients looked at in one query
+_STRETCHES = 10  # stretches looked at for one page
+
+_decode_presentation = msgspec.json.Decoder(Presentation).decode
 
 
 class Notifications:
@@ -34,21 +39,26 @@ class Notifications:
             row = await connection.fetchrow(_SQL.get, account, operation_id, index)
         if row is None or row["status"] == Status.UNADDRESSABLE:
             return None
-        return _notification(row)
+        return _notification(row, decode_message(row["message"]))
 
     async def page(
         self, account: UUID, begin: Place, limit: int, *, operation: UUID | None = None, status: Status | None = None
     ) -> tuple[list[Notification], Place | None]:
-        """Return up to ``limit`` notifications from ``begin`` on, and where the next page begins."""
+        """Return up to ``limit`` notifications from ``begin`` on, without content, and where the next page begins.
+
+        A page may be shorter with more behind it: what a rare status costs to find is bounded.
+        """
         found: list[Notification] = []
         place: Place | None = begin
         async with self._database.snapshot() as connection:
-            while place is not None and len(found) <= limit:
+            for _ in range(_STRETCHES):
+                if place is None or len(found) > limit:
+                    break
                 wanted = limit + 1 - len(found)
                 more, place = await _stretch(connection, account, place, wanted, operation, status)
                 found.extend(more)
         if len(found) <= limit:
-            return found, None
+            return found, place
         return found[:limit], Place(found[limit].operation_id, found[limit].index)
 
     async def errors(self, account: UUID, operation_id: UUID, first: int, limit: int) -> list[DeliveryError]:
@@ -66,17 +76,22 @@ async def _stretch(
     found: list[Notification] = []
     for size in sizes:
         first = begin.index if size["operation_id"] == begin.operation_id else 0
-        last = min(first + _STRIDE, size["recipients"])
-        rows = await connection.fetch(_SQL.list_recipients, account, size["operation_id"], first, last, status)
-        found.extend(_notification(row) for row in rows)
-        if last < size["recipients"]:
-            return found, Place(size["operation_id"], last)
+        last = min(first + (wanted if status is None else _STRIDE), size["recipients"])
+        left = wanted - len(found)
+        rows = await connection.fetch(_SQL.list_recipients, account, size["operation_id"], first, last, status, left)
+        found.extend(_notification(row, _without_content(row)) for row in rows)
         if len(found) >= wanted:
             break
+        if last < size["recipients"]:
+            return found, Place(size["operation_id"], last)
     return found, Place(UUID(int=size["operation_id"].int - 1)) if sizes else None
 
 
-def _notification(row: asyncpg.Record) -> Notification:
+def _without_content(row: asyncpg.Record) -> Message:
+    return Message(ContentSource(), _decode_presentation(row["presentation"]))
+
+
+def _notification(row: asyncpg.Record, message: Message) -> Notification:
     recipient = _recipient(row)
     status = row["status"]
     if status is None:
@@ -85,7 +100,7 @@ def _notification(row: asyncpg.Record) -> Notification:
         operation_id=row["operation_id"],
         index=row["index"],
         recipient=recipient,
-        message=decode_message(row["message"]),
+        message=message,
         tags=msgspec.json.decode(row["tags"]),
         status=waiting if status is None else Status(status),
         reason=Reason(row["reason"] or 0),

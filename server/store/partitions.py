@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from server.store.database import Database
+from server.store import transactions
+from server.store.database import Connection, Database
 from server.store.statements import Statements
 
 _SQL = Statements("partitions")
 DAYS_AHEAD = 8
+_PARENTS = ("batches", "notifications")
 
 
 class Partitions:
@@ -17,5 +19,9 @@ class Partitions:
 
     async def make(self) -> None:
         """Make the partitions of the coming days. Safe from several processes at once. Raises ``Unavailable``."""
-        async with self._database.connection() as connection:
-            await connection.execute(_SQL.make, DAYS_AHEAD)
+        for parent in _PARENTS:
+
+            async def work(connection: Connection, parent: str = parent) -> None:
+                await connection.execute(_SQL.make, parent, DAYS_AHEAD)
+
+            await transactions.run(self._database, work)

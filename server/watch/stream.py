@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from uuid import UUID
 
 from server.domain.errors import Invalid, NotFound, Violation
@@ -22,27 +22,30 @@ from server.domain.operations import Operation, Status
 from server.watch import tokens
 from server.watch.tailer import AccountTail, FeedStore, Tailer
 
-CHECKPOINT_SECONDS = 15.0
+CHECKPOINT_SECONDS = 14.0  # the contract says at least every 15
 SNAPSHOT_PAGE = 500  # recipients a message
 CATCH_UP_PAGE = 64  # events
 MERGED = 500  # recipients up to which events are merged into one message
 
 
 class StatusStreams:
-    """Opens streams."""
+    """Opens streams, with a checkpoint wherever ``checkpoint_seconds`` pass without another message."""
 
-    def __init__(self, store: FeedStore, tailer: Tailer) -> None:
+    def __init__(self, store: FeedStore, tailer: Tailer, checkpoint_seconds: float = CHECKPOINT_SECONDS) -> None:
         self._store = store
         self._tailer = tailer
+        self._checkpoint_seconds = checkpoint_seconds
 
-    async def open(self, watched: Filter, resume_token: str) -> AsyncIterator[Item]:
+    async def open(self, watched: Filter, resume_token: str) -> AsyncGenerator[Item, None]:
         """Yield the stream's items. Raises ``NotFound`` and ``Invalid`` before the first."""
         with self._tailer.tail(watched.account) as tail:
             stream = _Stream(self._store, tail, watched)
             begin = stream.resume(resume_token) if resume_token else stream.snapshot()
             async for item in begin:
                 yield item
-            async for item in stream.follow():
+            if resume_token and not stream.ended:
+                yield stream.checkpoint()  # at once: the reader knows that it was resumed
+            async for item in stream.follow(self._checkpoint_seconds):
                 yield item
 
 
@@ -52,14 +55,15 @@ class _Stream:
         self._tail = tail
         self._watched = watched
         self._position: Position | None = None
-        self._ended = False
+        self.ended = False
 
     async def resume(self, token: str) -> AsyncIterator[Item]:
         """Start behind the token. Raises ``Invalid`` where events behind it are no longer kept."""
         account = self._watched.account
-        position = tokens.decode(token, self._watched, await self._store.position(account))
+        now = await self._store.position(account)
+        position = tokens.decode(token, self._watched, now)
         oldest = await self._store.oldest(account)
-        if oldest is not None and position.seq + 1 < oldest:
+        if position.seq < now.seq and (oldest is None or position.seq + 1 < oldest):
             raise Invalid(Violation("resume_token", "what follows it is no longer kept"))
         self._position = position
         if self._watched.operation is not None:
@@ -75,7 +79,7 @@ class _Stream:
         while events := await self._store.read(account, self._position.seq, CATCH_UP_PAGE, operation):
             for item in self._tell(events):
                 yield item
-            if self._ended:
+            if self.ended:
                 return
         if snapshot and self._is_over(snapshot.operation, snapshot.final):
             yield self._end(snapshot.operation)
@@ -100,18 +104,26 @@ class _Stream:
         if self._is_over(snapshot.operation, snapshot.final):
             yield self._end(snapshot.operation)
 
-    async def follow(self) -> AsyncIterator[Item]:
-        """Give changes as they come, until the end."""
-        while not self._ended:
-            assert self._position is not None  # set by resume or snapshot
-            try:
-                async with asyncio.timeout(CHECKPOINT_SECONDS):
-                    events = await self._tail.after(self._position.seq)
-            except TimeoutError:
-                yield Checkpoint(self._token())
-                continue
-            for item in self._tell(events):
+    async def follow(self, checkpoint_seconds: float) -> AsyncIterator[Item]:
+        """Give changes as they come, and a checkpoint after so long without one, until the end."""
+        while not self.ended:
+            for item in await self._next(checkpoint_seconds):
                 yield item
+
+    async def _next(self, seconds: float) -> list[Item]:
+        """Return the next messages. What others do in the account makes none, and does not put the checkpoint off."""
+        try:
+            async with asyncio.timeout(seconds):
+                while True:
+                    assert self._position is not None  # set by resume or snapshot
+                    if items := self._tell(await self._tail.after(self._position.seq)):
+                        return items
+        except TimeoutError:
+            return [self.checkpoint()]
+
+    def checkpoint(self) -> Checkpoint:
+        """Return a bookmark of where the stream is."""
+        return Checkpoint(self._token())
 
     def _tell(self, events: Sequence[FeedEvent]) -> list[Item]:
         """Turn events into messages of whole commits, and move on behind them."""
@@ -124,12 +136,12 @@ class _Stream:
                 gathered, size = [], 0
             gathered.append(event)
             size += len(event.indexes)
-        if gathered and not self._ended:
+        if gathered and not self.ended:
             items.extend(self._message(gathered))
         return items
 
     def _message(self, events: Sequence[FeedEvent]) -> list[Item]:
-        if self._ended:
+        if self.ended:
             return []
         assert self._position is not None  # set by resume or snapshot
         self._position = Position(self._position.epoch, events[-1].seq)
@@ -161,7 +173,7 @@ class _Stream:
 
     def _end(self, operation: Operation | None) -> End:
         assert operation is not None  # only what has an operation ends
-        self._ended = True
+        self.ended = True
         return End(operation, self._token())
 
     def _token(self) -> str:

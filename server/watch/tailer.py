@@ -116,12 +116,15 @@ class Tailer:
 
     async def run(self) -> None:
         """Keep the tails up to date until cancelled."""
+        clock = asyncio.get_running_loop().time
+        poll_due = clock() + POLL_SECONDS
         while True:
-            await self._signal.wait(POLL_SECONDS)
+            await self._signal.wait(max(poll_due - clock(), 0.0))
             grown = self._grown.take_grown()
-            polled = grown is None or not grown  # a poll, or a hint that may mean any account
+            if clock() >= poll_due:  # however busy other accounts keep the signal
+                grown, poll_due = None, clock() + POLL_SECONDS
             for account, tail in list(self._tails.items()):
-                if polled or (grown is not None and account in grown):
+                if grown is None or account in grown:
                     await self._advance(tail)
 
     async def _advance(self, tail: AccountTail) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
 
 import pytest
 
@@ -16,13 +17,10 @@ from tests.acceptance.stack import Stack
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The service as the account of its dev.env sees it, which has the app `default`."""
-    up = Up(tmp_path_factory.mktemp("acceptance") / "data", "--sandbox")
-    try:
+    with closing(Up(tmp_path_factory.mktemp("acceptance") / "data", "--sandbox")) as up:
         started = Stack(up, up.variables())
         started.upload_credentials("default")
         yield started
-    finally:
-        up.close()
 
 
 @pytest.fixture

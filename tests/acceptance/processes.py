@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 from collections import defaultdict
 from collections.abc import Iterable
@@ -42,6 +43,18 @@ class Process(NamedTuple):
         with suppress(ProcessLookupError):
             if self.runs:
                 os.kill(self.pid, number)
+
+    def wait(self, within: float) -> None:
+        """Returns once it has ended. Raises TimeoutError after `within` seconds."""
+        try:
+            descriptor = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            return
+        try:
+            if self.runs and not select.select([descriptor], [], [], within)[0]:
+                raise TimeoutError(f"{self.pid} still runs: {self.command}")
+        finally:
+            os.close(descriptor)
 
 
 class _Stat(NamedTuple):

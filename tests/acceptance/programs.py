@@ -93,14 +93,15 @@ class Program:
         self._process.terminate()
         return self.wait()
 
-    def kill_family(self) -> list[Process]:
+    def kill_family(self) -> None:
         """kill -9 of all of it at one moment: nothing sees its parent die, or starts a child again."""
         self._process.send_signal(signal.SIGSTOP)
         family = self.family()
         for process in reversed(family):
             process.send(signal.SIGKILL)
+        for process in family:
+            process.wait(_ENDS_WITHIN)
         self.wait()
-        return family
 
     def close(self) -> None:
         """Ends it whatever state it is in; for the end of a fixture."""

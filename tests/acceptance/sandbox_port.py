@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -71,6 +72,12 @@ class SandboxPort:
         """Those in force, with how often each `matched` and was `applied`."""
         rules: list[dict[str, Any]] = (await self._http.get("/rules")).raise_for_status().json()
         return rules
+
+    async def matched(self) -> None:
+        """Waits until the first rule has matched something."""
+        async with asyncio.timeout(60):
+            while not (await self.rules())[0]["matched"]:  # noqa: ASYNC110 - another process's state
+                await asyncio.sleep(0.05)
 
     async def forget(self) -> None:
         """Empties the ledger."""

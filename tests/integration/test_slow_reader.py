@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 import grpc
@@ -34,7 +35,7 @@ class Endless:
         self.given = 0
         self.closed = asyncio.Event()
 
-    async def open(self, watched: Filter, resume_token: str) -> AsyncIterator[Item]:
+    async def open(self, watched: Filter, resume_token: str) -> AsyncGenerator[Item, None]:  # noqa: ARG002  # its shape
         changes = [
             (OPERATION, RecipientChange(index, Status.SENT, Reason.NONE, datetime.now(UTC))) for index in range(500)
         ]
@@ -64,14 +65,18 @@ async def test_a_reader_that_takes_nothing_is_ended_and_told_to_resume(database:
             await streams.closed.wait()  # nothing is read meanwhile
         given = streams.given
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            async with asyncio.timeout(20):
-                while await call.read() is not grpc.aio.EOF:
-                    pass
+            await _read_all(call)
     await server.stop(grace=0)
     assert isinstance(first, delivery_status_pb2.WatchDeliveryStatusResponse)
     assert first.resume_token == "token-1"
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert given < 500, "messages pile up somewhere"
+
+
+async def _read_all(call: grpc.aio.UnaryStreamCall[Any, Any]) -> None:
+    async with asyncio.timeout(20):
+        while await call.read() is not grpc.aio.EOF:
+            pass
 
 
 def _basic(user: str, secret: str) -> str:

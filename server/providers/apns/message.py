@@ -35,9 +35,9 @@ def request(push: Push, topic: str) -> Request | Rejected:
     try:
         body = _encode(_payload(push))
     except UnicodeEncodeError:  # half a surrogate pair: no JSON, no UTF-8
-        return Rejected(Reason.PAYLOAD_REJECTED, "InvalidUnicode")
+        return Rejected(Reason.PAYLOAD_REJECTED, "InvalidUnicode", called=False)
     if len(body) > LARGEST_PAYLOAD:
-        return Rejected(Reason.PAYLOAD_TOO_LARGE, "PayloadTooLarge")
+        return Rejected(Reason.PAYLOAD_TOO_LARGE, "PayloadTooLarge", called=False)
     own = {"apns-topic": topic, "apns-id": str(push.push_id)}
     return Request("/3/device/" + quote(push.token.lower(), safe=""), own | headers(push), body)
 

@@ -82,7 +82,7 @@ def _answer(response: Response) -> _Answer:
 
 def _bad_request(code: str, error: _Error) -> Outcome:
     if code in THIRD_PARTY:
-        return CredentialRefused(code)
+        return CredentialRefused(code, Scope.DEVICE)
     if _blames_token(error):
         return Rejected(Reason.INVALID_TOKEN, code, device_dead=True)
     too_big = "too big" in error.message.lower()
@@ -101,7 +101,7 @@ def _blames_token(error: _Error) -> bool:
 
 
 def _unauthorized(code: str, _: _Error) -> Outcome:
-    return CredentialRefused(code)
+    return CredentialRefused(code, Scope.DEVICE if code in THIRD_PARTY else Scope.CREDENTIAL)
 
 
 def _forbidden(code: str, _: _Error) -> Outcome:

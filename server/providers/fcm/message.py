@@ -97,9 +97,9 @@ def body(push: Push, now: float) -> bytes | Rejected:
     try:
         encoded = _encode(_Request(message))
     except UnicodeEncodeError:  # half a surrogate pair: no JSON, no UTF-8
-        return Rejected(Reason.PAYLOAD_REJECTED, "INVALID_UNICODE")
+        return Rejected(Reason.PAYLOAD_REJECTED, "INVALID_UNICODE", called=False)
     if len(encoded) > LARGEST_PAYLOAD and _size(message) > LARGEST_PAYLOAD:
-        return Rejected(Reason.PAYLOAD_TOO_LARGE, "MESSAGE_TOO_BIG")
+        return Rejected(Reason.PAYLOAD_TOO_LARGE, "MESSAGE_TOO_BIG", called=False)
     return encoded
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from urllib.parse import quote
 
-from server.domain.outcomes import NotSent, Outcome, Rejected, Unknown
+from server.domain.outcomes import CredentialRefused, NotSent, Outcome, Rejected, Throttled, Unknown
 from server.domain.pushes import Push
 from server.providers.fcm import answers, message
 from server.providers.fcm.oauth import AccessTokenError, AccessTokens
@@ -34,13 +35,13 @@ class FcmSender:
         self._headers: dict[str, str] = {}
 
     async def send(self, push: Push) -> Outcome:
-        body = message.body(push, self._clock())
+        body = message.body(push, push.at.timestamp() if push.at else self._clock())
         if isinstance(body, Rejected):
             return body
         try:
             response = await self._exchange(body)
         except AccessTokenError as error:
-            return error.outcome
+            return _uncalled(error.outcome)
         except NotSentError as error:
             return NotSent(error.code)
         except UnknownOutcomeError as error:
@@ -52,8 +53,8 @@ class FcmSender:
         await self._transport.aclose()
 
     async def _exchange(self, body: bytes) -> Response:
-        token = await self._tokens.current()
         deadline = asyncio.get_running_loop().time() + self._timeout
+        token = await self._token_by(deadline)
         response = await self._transport.post(self._path, self._authorized(token), body, deadline)
         if answers.refuses_access_token(response):
             replacement = await self._tokens.replacement(token)
@@ -61,9 +62,22 @@ class FcmSender:
                 return await self._transport.post(self._path, self._authorized(replacement), body, deadline)
         return response
 
+    async def _token_by(self, deadline: float) -> str:
+        """Waiting for the token is part of the push's time. Raises ``NotSentError`` when that is over."""
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await self._tokens.current()
+        except TimeoutError:
+            raise NotSentError("ACCESS_TOKEN_TIMEOUT") from None
+
     def _authorized(self, token: str) -> dict[str, str]:
         """The same object for as long as the token lasts, so that a transport can keep its encoded form."""
         if token != self._token:
             self._token = token
             self._headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
         return self._headers
+
+
+def _uncalled(outcome: Outcome) -> Outcome:
+    """FCM itself was not asked: it does not count as an attempt."""
+    return replace(outcome, called=False) if isinstance(outcome, CredentialRefused | Throttled) else outcome

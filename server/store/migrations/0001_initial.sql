@@ -216,25 +216,25 @@ create table events (
 create index events_operation on events (account_id, operation_id, seq);
 create index events_at on events (at);
 
--- Makes the daily partitions from a day ago to `ahead` days from now, where they are missing.
-create function make_partitions(ahead integer) returns void language plpgsql as $$
+-- Makes the daily partitions of `parent` from a day ago to `ahead` days from now, where they are missing. A table
+-- that is attached locks its parent less than one that is made as a partition: reads and inserts go on.
+create function make_partitions(parent text, ahead integer) returns void language plpgsql as $$
 declare
   day date;
-  parent text;
+  name text;
   low uuid;
   high uuid;
 begin
   perform pg_advisory_xact_lock(hashtext('pharos.make_partitions'));
   for day in select generate_series((now() at time zone 'utc')::date - 1, (now() at time zone 'utc')::date + ahead, '1 day')::date loop
-    low := (lpad(to_hex(extract(epoch from day)::bigint * 1000), 12, '0') || repeat('0', 20))::uuid;
-    high := (lpad(to_hex(extract(epoch from day + 1)::bigint * 1000), 12, '0') || repeat('0', 20))::uuid;
-    foreach parent in array array['batches', 'notifications'] loop
-      if to_regclass(parent || '_' || to_char(day, 'YYYYMMDD')) is null then
-        execute format('create table %I partition of %I for values from (%L) to (%L)',
-                       parent || '_' || to_char(day, 'YYYYMMDD'), parent, low, high);
-      end if;
-    end loop;
+    name := parent || '_' || to_char(day, 'YYYYMMDD');
+    if to_regclass(name) is null then
+      low := (lpad(to_hex(extract(epoch from day)::bigint * 1000), 12, '0') || repeat('0', 20))::uuid;
+      high := (lpad(to_hex(extract(epoch from day + 1)::bigint * 1000), 12, '0') || repeat('0', 20))::uuid;
+      execute format('create table %I (like %I including all)', name, parent);
+      execute format('alter table %I attach partition %I for values from (%L) to (%L)', parent, name, low, high);
+    end if;
   end loop;
 end
 $$;
-select make_partitions(8);
+select make_partitions('batches', 8), make_partitions('notifications', 8);

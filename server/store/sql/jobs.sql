@@ -94,7 +94,7 @@ select exists (select from job) as held, (select status from counted) as operati
 update jobs j set due_at = clock_timestamp() + $4::interval
 from unnest($1::uuid[], $2::uuid[], $3::uuid[]) as held (account_id, job_id, lease)
 where j.account_id = held.account_id and j.job_id = held.job_id and j.lease = held.lease
-returning j.job_id
+returning j.lease
 
 -- name: give_back
 -- A graceful stop: the claim is not counted. The rest is what flush left.

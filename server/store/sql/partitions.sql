@@ -1,2 +1,2 @@
 -- name: make
-select make_partitions($1)
+select make_partitions($1, $2)

@@ -82,7 +82,7 @@ async def test_a_lease_is_extended_only_for_who_holds_it(sending: Sending, jobs:
     held = (await sending.claim_one()).lease
     stranger = Lease(held.account_id, held.lease, held.lease)
     assert await jobs.extend([taken, stranger], LEASE) == set()
-    assert await jobs.extend([taken, held, stranger], timedelta(hours=1)) == {held.job_id}
+    assert await jobs.extend([taken, held, stranger], timedelta(hours=1)) == {held.lease}
     assert await sending.value("select due_at > now() + interval '59 minutes' from jobs")
 
 

@@ -141,7 +141,7 @@ class MemoryStore:
         return None
 
     async def extend(self, leases: Sequence[Lease], lease: timedelta) -> set[UUID]:  # noqa: ARG002 - as the port has it
-        return {held.job_id for held in leases}
+        return {held.lease for held in leases}
 
     async def give_back(self, lease: Lease) -> None:  # noqa: ARG002 - as the port has it
         self.given_back += 1

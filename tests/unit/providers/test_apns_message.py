@@ -129,9 +129,9 @@ def test_payload_limit_is_4096_bytes() -> None:
     room = 4096 - len(made(replace(PLAIN, content=Content(body=""))).body)
     assert len(made(replace(PLAIN, content=Content(body="x" * room))).body) == 4096
     too_large = request(replace(PLAIN, content=Content(body="x" * (room + 1))), "com.example.app")
-    assert too_large == Rejected(Reason.PAYLOAD_TOO_LARGE, "PayloadTooLarge")
+    assert too_large == Rejected(Reason.PAYLOAD_TOO_LARGE, "PayloadTooLarge", called=False)
 
 
 def test_half_a_surrogate_pair_is_refused() -> None:
     found = request(replace(PLAIN, content=Content(title="\ud83d")), "com.example.app")
-    assert found == Rejected(Reason.PAYLOAD_REJECTED, "InvalidUnicode")
+    assert found == Rejected(Reason.PAYLOAD_REJECTED, "InvalidUnicode", called=False)

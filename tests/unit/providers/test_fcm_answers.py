@@ -82,11 +82,11 @@ CASES: dict[str, tuple[Response, Outcome]] = {
     "access token": (error(401, "UNAUTHENTICATED"), CredentialRefused("UNAUTHENTICATED")),
     "third party": (
         error(401, "UNAUTHENTICATED", fcm("THIRD_PARTY_AUTH_ERROR")),
-        CredentialRefused("THIRD_PARTY_AUTH_ERROR"),
+        CredentialRefused("THIRD_PARTY_AUTH_ERROR", Scope.DEVICE),
     ),
     "third party, old name": (
         error(401, "UNAUTHENTICATED", fcm("APNS_AUTH_ERROR")),
-        CredentialRefused("APNS_AUTH_ERROR"),
+        CredentialRefused("APNS_AUTH_ERROR", Scope.DEVICE),
     ),
     "other project's token": (
         error(403, "PERMISSION_DENIED", fcm("SENDER_ID_MISMATCH")),

@@ -139,9 +139,9 @@ def test_only_data_and_notification_count_towards_the_limit() -> None:
     fits = replace(PLAIN, content=Content(body="é" * ((4096 - overhead) // 2)))
     assert sent(fits)["notification"]["body"] == fits.content.body
     too_large = replace(PLAIN, content=Content(body=f"{fits.content.body}é"))
-    assert body(too_large, NOW) == Rejected(Reason.PAYLOAD_TOO_LARGE, "MESSAGE_TOO_BIG")
+    assert body(too_large, NOW) == Rejected(Reason.PAYLOAD_TOO_LARGE, "MESSAGE_TOO_BIG", called=False)
 
 
 @pytest.mark.parametrize("content", [Content(title="\ud83d"), Content(body="x", data={"key": "\udc00"})])
 def test_half_a_surrogate_pair_is_refused(content: Content) -> None:
-    assert body(replace(PLAIN, content=content), NOW) == Rejected(Reason.PAYLOAD_REJECTED, "INVALID_UNICODE")
+    assert body(replace(PLAIN, content=content), NOW) == Rejected(Reason.PAYLOAD_REJECTED, "INVALID_UNICODE", called=False)

@@ -13,7 +13,7 @@ import jwt
 import pytest
 
 from server.domain.credentials import CredentialContent, CredentialType, SealedCredential, seal_context
-from server.domain.outcomes import Accepted, CredentialRefused, NotSent, Rejected, Throttled, Unknown
+from server.domain.outcomes import Accepted, CredentialRefused, NotSent, Rejected, Scope, Throttled, Unknown
 from server.domain.pushes import Content, Presentation, Push
 from server.domain.reasons import Reason
 from server.providers.apns.sender import ApnsSender
@@ -141,7 +141,7 @@ async def test_fcm_push_that_was_lost(fcm: Any, error: Exception, outcome: objec
 
 async def test_fcm_push_too_large_is_not_even_sent(fcm: Any, google: Google) -> None:
     transport = ScriptedTransport()
-    assert await fcm(transport).send(TOO_LARGE) == Rejected(Reason.PAYLOAD_TOO_LARGE, "MESSAGE_TOO_BIG")
+    assert await fcm(transport).send(TOO_LARGE) == Rejected(Reason.PAYLOAD_TOO_LARGE, "MESSAGE_TOO_BIG", called=False)
     assert (transport.posts, google.asked) == ([], 0)
 
 
@@ -171,15 +171,15 @@ async def test_fcm_third_party_refusal_does_not_cost_the_token(fcm: Any, google:
     sender = fcm(transport)
     await sender.send(PUSH)
     clock.now += 600
-    assert await sender.send(PUSH) == CredentialRefused("THIRD_PARTY_AUTH_ERROR")
+    assert await sender.send(PUSH) == CredentialRefused("THIRD_PARTY_AUTH_ERROR", Scope.DEVICE)
     assert google.asked == 1
 
 
 @pytest.mark.parametrize(
     ("answer", "outcome"),
     [
-        (httpx.Response(400, json={"error": "invalid_grant"}), CredentialRefused("invalid_grant")),
-        (httpx.Response(503), Throttled("OAUTH_HTTP_503")),
+        (httpx.Response(400, json={"error": "invalid_grant"}), CredentialRefused("invalid_grant", called=False)),
+        (httpx.Response(503), Throttled("OAUTH_HTTP_503", called=False)),
         (httpx.Response(200), NotSent("OAUTH_MALFORMED")),
     ],
 )
@@ -221,7 +221,7 @@ async def test_apns_push_that_was_lost(apns: Any, error: Exception, outcome: obj
 
 async def test_apns_push_too_large_is_not_even_sent(apns: Any) -> None:
     transport = ScriptedTransport()
-    assert await apns(transport).send(TOO_LARGE) == Rejected(Reason.PAYLOAD_TOO_LARGE, "PayloadTooLarge")
+    assert await apns(transport).send(TOO_LARGE) == Rejected(Reason.PAYLOAD_TOO_LARGE, "PayloadTooLarge", called=False)
     assert transport.posts == []
 
 
@@ -349,14 +349,14 @@ async def test_least_recently_used_sender_is_given_up(senders: Senders, sealed: 
 
 async def test_blob_of_another_account_does_not_open(senders: Senders, sealed: Any, opened: Any) -> None:
     stolen = replace(sealed(), account_id="a2")
-    assert await senders.get(stolen).send(PUSH) == CredentialRefused("SEAL_BROKEN")
+    assert await senders.get(stolen).send(PUSH) == CredentialRefused("SEAL_BROKEN", called=False)
     assert opened == []
 
 
 async def test_secret_that_is_none_refuses(senders: Senders, sealed: Any, sealer: Sealer) -> None:
     credential = sealed()
     broken = replace(credential, sealed=sealer.seal(b'{"kind":"apns_key"}', credential.seal_context))
-    assert await senders.get(broken).send(PUSH) == CredentialRefused("CREDENTIAL_UNUSABLE")
+    assert await senders.get(broken).send(PUSH) == CredentialRefused("CREDENTIAL_UNUSABLE", called=False)
 
 
 async def test_sealed_credential_shows_no_secret(sealed: Any) -> None:

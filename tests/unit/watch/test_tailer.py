@@ -1,0 +1,141 @@
+"""One reader of the feed for many streams: each event is read once, and memory stays bounded."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import pytest
+
+from server.domain.errors import Unavailable
+from server.domain.feed import Changes
+from server.watch import tailer
+from tests.unit.watch.feeds import watching
+
+
+async def test_many_readers_cost_one_read_of_each_event() -> None:
+    async with watching() as w, AsyncExitStack() as stack:
+        readers = [await stack.enter_async_context(w.reader(w.filter())) for _ in range(50)]
+        for reader in readers:
+            await reader.next()
+        waiting = [asyncio.ensure_future(reader.changes(200)) for reader in readers]
+        await asyncio.sleep(0)
+        operation = w.feed.operation(200)
+        for n in range(200):
+            w.feed.change(operation, n)
+            if n % 20 == 0:
+                w.grow()
+                await asyncio.sleep(0)
+        w.grow()
+        expected = [(operation, n) for n in range(200)]
+        assert await asyncio.gather(*waiting) == [expected] * 50
+        assert w.feed.read_events <= 3 * len(w.feed.events)  # not 50 times
+
+
+async def test_a_slow_reader_reads_for_itself_and_loses_nothing() -> None:
+    async with watching() as w, w.reader(w.filter()) as slow, w.reader(w.filter()) as fast:
+        await slow.next()
+        await fast.next()
+        operation = w.feed.operation(1_000)
+        for n in range(1_000):
+            w.feed.change(operation, n)
+            if n % 50 == 0:
+                w.grow()
+                await fast.changes(1)
+        assert await slow.changes(1_000) == [(operation, n) for n in range(1_000)]
+
+
+async def test_i14_what_is_kept_for_readers_is_bounded() -> None:
+    async with watching() as w, w.reader(w.filter()) as reader:
+        await reader.next()
+        waiting = asyncio.ensure_future(reader.next())
+        await asyncio.sleep(0)
+        operation = w.feed.operation(5_000)
+        for n in range(5_000):
+            w.feed.change(operation, n)
+        with w.tailer.tail(w.feed.account) as tail:
+            await tail.advance()
+            assert len(tail._ring) == tailer.RING  # noqa: SLF001 - nobody else can see how much is kept
+        assert isinstance(await waiting, Changes)
+
+
+async def test_i14_an_account_that_nobody_watches_is_forgotten() -> None:
+    async with watching() as w:
+        async with w.reader(w.filter()) as reader:
+            await reader.next()
+            assert len(w.tailer._tails) == 1  # noqa: SLF001 - nobody else can see what is kept
+        assert w.tailer._tails == {}  # noqa: SLF001 - nobody else can see what is kept
+        before = w.feed.read_events
+        w.feed.operation(1)
+        w.hints.ring(None)
+        await asyncio.sleep(0.01)
+        assert w.feed.read_events == before
+
+
+async def test_a_reader_that_is_ahead_of_the_others_takes_nothing_from_them() -> None:
+    async with watching() as w, w.reader(w.filter()) as early:
+        await early.next()
+        waiting = asyncio.ensure_future(early.changes(10))
+        await asyncio.sleep(0)
+        operation = w.feed.operation(20)
+        for n in range(10):
+            w.feed.change(operation, n)
+        async with w.reader(w.filter()) as late:  # its snapshot is newer than what the tailer has read
+            await late.next()
+            following = asyncio.ensure_future(late.changes(1))
+            await asyncio.sleep(0)
+            assert await waiting == [(operation, n) for n in range(10)]
+            w.feed.change(operation, 10)
+            w.grow()
+            assert await following == [(operation, 10)]
+
+
+async def test_i13_lost_hints_cost_a_poll_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tailer, "POLL_SECONDS", 0.05)
+    async with watching() as w, w.reader(w.filter()) as reader:
+        await reader.next()
+        waiting = asyncio.ensure_future(reader.changes(1))
+        await asyncio.sleep(0)
+        operation = w.feed.operation(1)
+        w.feed.change(operation, 0)
+        assert await waiting == [(operation, 0)]
+
+
+async def test_i13_lost_hints_are_made_good_also_while_other_accounts_keep_the_tailer_busy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tailer, "POLL_SECONDS", 0.1)
+    async with watching() as w, w.reader(w.filter()) as reader:
+        await reader.next()
+        waiting = asyncio.ensure_future(reader.changes(1))
+        await asyncio.sleep(0)
+        operation = w.feed.operation(1)
+        w.feed.change(operation, 0)
+        other = w.feed.epoch  # any other account
+
+        async def ring() -> None:
+            while True:
+                w.hints.ring(other)
+                await asyncio.sleep(0.01)
+
+        busy = asyncio.ensure_future(ring())
+        try:
+            assert await waiting == [(operation, 0)]
+        finally:
+            busy.cancel()
+            await asyncio.wait([busy])
+
+
+async def test_an_unreachable_database_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tailer, "POLL_SECONDS", 0.02)
+    async with watching() as w, w.reader(w.filter()) as reader:
+        await reader.next()
+        waiting = asyncio.ensure_future(reader.changes(1))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        w.feed.broken.extend([Unavailable("gone")] * 2)
+        operation = w.feed.operation(1)
+        w.feed.change(operation, 0)
+        w.grow()
+        assert await waiting == [(operation, 0)]
+        assert w.feed.broken == []
