@@ -46,6 +46,7 @@ from server.store.notifications import Notifications
 from server.store.operations import Operations
 from server.store.partitions import Partitions
 from server.store.registrations import Registrations
+from server.store.retention import Retention
 from server.store.users import Users
 from server.watch.stream import StatusStreams
 from server.watch.tailer import Tailer
@@ -78,7 +79,11 @@ async def work(config: Config, name: str) -> None:
         parts = Parts(Jobs(database), senders, Renderings(Renderer()), Gates(), hints, config.lease)
         worker = Worker(parts, hints.jobs)
         process.start(hints.run())
-        process.start(keep_up(Partitions(database).make, RequestKeys(database).expire))
+        process.start(
+            keep_up(
+                Partitions(database).make, RequestKeys(database).expire, Retention(database, config.retention).enforce
+            )
+        )
         working = process.start(worker.run())
         lifecycle.ready({"worker": name})
         await process.stopped()

@@ -26,6 +26,7 @@ class Config:
     environment: Mapping[str, str]
     lease: timedelta = timedelta(seconds=30)
     grace: timedelta = timedelta(seconds=20)
+    retention: timedelta = timedelta(days=7)
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Config:
@@ -37,6 +38,7 @@ class Config:
             environment=environment,
             lease=_seconds(environment, "PHAROS_LEASE_SECONDS", 30.0),
             grace=_seconds(environment, "PHAROS_GRACE_SECONDS", 20.0),
+            retention=_days(environment, "PHAROS_RETENTION_DAYS", 7.0),
         )
 
 
@@ -54,13 +56,21 @@ def _endpoints(environment: Mapping[str, str]) -> Endpoints:
 
 
 def _seconds(environment: Mapping[str, str], name: str, default: float) -> timedelta:
+    return timedelta(seconds=_number(environment, name, default, most=86400.0))
+
+
+def _days(environment: Mapping[str, str], name: str, default: float) -> timedelta:
+    return timedelta(days=_number(environment, name, default, most=3650.0))
+
+
+def _number(environment: Mapping[str, str], name: str, default: float, most: float) -> float:
     text = environment.get(name)
     if not text:
-        return timedelta(seconds=default)
+        return default
     try:
-        seconds = float(text)
+        number = float(text)
     except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < 86400:  # noqa: PLR2004 # a day
-        raise BadSetting(f"{name} must be a number of seconds above 0, not {text!r}")
-    return timedelta(seconds=seconds)
+        number = 0.0
+    if not 0 < number <= most:
+        raise BadSetting(f"{name} must be a number above 0 and up to {most:g}, not {text!r}")
+    return number

@@ -196,7 +196,7 @@ async def _read(response: httpx.Response) -> bytes:
             answer += chunk
             if len(answer) >= LARGEST_ANSWER:
                 break
-    except (httpx.HTTPError, OSError):
+    except Exception:  # httpcore lets the failures of its own counting through
         # The status stands: a push that the provider took must not be sent again for the rest of the answer.
         if not response.is_success:
             raise

@@ -8,7 +8,7 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
@@ -18,6 +18,7 @@ from tests.acceptance.processes import Process, below
 
 PHAROS = Path(sys.executable).with_name("pharos")
 _READY_WITHIN = 180.0
+_RUNS_WITHIN = 120.0
 _ENDS_WITHIN = 90.0
 _LOG_LINES = 150
 
@@ -31,7 +32,7 @@ def clean_environment() -> dict[str, str]:
     }
 
 
-def pharos(*words: str | Path, within: float = 120.0, **env: str) -> subprocess.CompletedProcess[str]:
+def pharos(*words: str | Path, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """Runs a command to its end."""
     return subprocess.run(  # noqa: S603 - our own program, no shell
         [str(PHAROS), *map(str, words)],
@@ -39,8 +40,8 @@ def pharos(*words: str | Path, within: float = 120.0, **env: str) -> subprocess.
         capture_output=True,
         text=True,
         check=False,
-        env=clean_environment() | env,
-        timeout=within,
+        env=clean_environment() | dict(env or {}),
+        timeout=_RUNS_WITHIN,
     )
 
 

@@ -121,10 +121,10 @@ def test_send_and_watch_take_the_connection_from_the_environment(stack: Stack, t
     recipients = tmp_path / "recipients.jsonl"
     lines = [{"provider": "FCM", "token": f"live-file-{number}", "variables": {"n": number}} for number in range(3)]
     recipients.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
-    sent = pharos("send", "--to-file", recipients, "--body", "Hello {{ n }}", **stack.variables)
+    sent = pharos("send", "--to-file", recipients, "--body", "Hello {{ n }}", env=stack.variables)
     operation_id = sent.stdout.strip()
 
-    watched = pharos("watch", operation_id, **stack.variables)
+    watched = pharos("watch", operation_id, env=stack.variables)
 
     assert watched.returncode == 0, watched.stderr
     assert watched.stdout.splitlines()[-1] == f"{operation_id} COMPLETED: SENT 3"
@@ -153,7 +153,7 @@ def _send_until_something_is_shown(watching: subprocess.Popen[str], stack: Stack
     assert watching.stdout is not None
     sent: set[str] = set()
     while not sent or not select.select([watching.stdout], [], [], 1.0)[0]:
-        sent.add(pharos("send", "--to", "fcm:live-watched", "--body", "Hello", **stack.variables).stdout.strip())
+        sent.add(pharos("send", "--to", "fcm:live-watched", "--body", "Hello", env=stack.variables).stdout.strip())
     return sent, watching.stdout.readline()
 
 

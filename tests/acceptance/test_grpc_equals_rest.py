@@ -68,7 +68,7 @@ def _rest_request(user_id: str) -> dict[str, Any]:
     to: list[dict[str, Any]] = [
         {
             "token": token,
-            "provider": _provider(token).removeprefix("PROVIDER_"),
+            "provider": Provider.Name(_provider(token)).removeprefix("PROVIDER_"),
             "variables": {"name": f"number {number}"},
         }
         for number, token in enumerate(_TOKENS)
@@ -83,8 +83,8 @@ def _rest_request(user_id: str) -> dict[str, Any]:
     }
 
 
-def _provider(token: str) -> str:
-    return "PROVIDER_APN" if re.fullmatch("[0-9a-f]{64}", token) else "PROVIDER_FCM"
+def _provider(token: str) -> Provider.ValueType:
+    return Provider.PROVIDER_APN if re.fullmatch("[0-9a-f]{64}", token) else Provider.PROVIDER_FCM
 
 
 async def _results(rest: httpx.AsyncClient, sandbox: SandboxPort, operation_id: str) -> dict[str, Any]:

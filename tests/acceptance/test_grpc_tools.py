@@ -90,13 +90,11 @@ class Caller:
     def call(self, method: MethodDescriptor, **fields: Any) -> Any:
         """The answer, or the stream's first message. Raises grpc.RpcError."""
         request = GetMessageClass(method.input_type)(**fields)
-        kind = self._channel.unary_stream if method.server_streaming else self._channel.unary_unary
+        codec = type(request).SerializeToString, GetMessageClass(method.output_type).FromString
         path = f"/{method.containing_service.full_name}/{method.name}"
-        call = kind(
-            path, GetMessageClass(method.input_type).SerializeToString, GetMessageClass(method.output_type).FromString
-        )
-        answer = call(request, metadata=self._metadata, timeout=30)
-        return next(answer) if method.server_streaming else answer
+        if method.server_streaming:
+            return next(self._channel.unary_stream(path, *codec)(request, metadata=self._metadata, timeout=30))
+        return self._channel.unary_unary(path, *codec)(request, metadata=self._metadata, timeout=30)
 
 
 @pytest.fixture
@@ -116,7 +114,9 @@ def test_reflection_lists_and_describes(services: dict[str, ServiceDescriptor]) 
     assert services.keys() == _SERVICES
     send = services["PushNotificationService"].methods_by_name["SendPushNotification"]
     assert {"to", "content", "sender", "ttl"} <= set(send.input_type.fields_by_name)
-    assert send.input_type.fields_by_name["to"].message_type.full_name == f"{_PACKAGE}.Recipient"
+    recipient = send.input_type.fields_by_name["to"].message_type
+    assert recipient is not None
+    assert recipient.full_name == f"{_PACKAGE}.Recipient"
 
 
 def test_a_call_is_made_with_what_reflection_says(services: dict[str, ServiceDescriptor], caller: Caller) -> None:
@@ -144,7 +144,7 @@ def _code_of(caller: Caller, method: MethodDescriptor) -> grpc.StatusCode:
     try:
         caller.call(method, **_REQUESTS.get(method.name, {}))
     except grpc.RpcError as error:
-        code: grpc.StatusCode = error.code()  # type: ignore[attr-defined]  # a call's error is a Call, too
+        code: grpc.StatusCode = error.code()
         if code is grpc.StatusCode.UNIMPLEMENTED:
             status = rpc_status.from_call(error)
             info = ErrorInfo()

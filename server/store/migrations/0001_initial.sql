@@ -238,3 +238,11 @@ begin
 end
 $$;
 select make_partitions('batches', 8), make_partitions('notifications', 8);
+
+-- Drops a day's partitions. Waits a second for readers at most: another time will do as well.
+create function drop_day(day date) returns void language plpgsql set lock_timeout = '1s' as $$
+begin
+  execute format('drop table if exists %I', 'notifications_' || to_char(day, 'YYYYMMDD'));
+  execute format('drop table if exists %I', 'batches_' || to_char(day, 'YYYYMMDD'));
+end
+$$;

@@ -144,4 +144,6 @@ def test_only_data_and_notification_count_towards_the_limit() -> None:
 
 @pytest.mark.parametrize("content", [Content(title="\ud83d"), Content(body="x", data={"key": "\udc00"})])
 def test_half_a_surrogate_pair_is_refused(content: Content) -> None:
-    assert body(replace(PLAIN, content=content), NOW) == Rejected(Reason.PAYLOAD_REJECTED, "INVALID_UNICODE", called=False)
+    assert body(replace(PLAIN, content=content), NOW) == Rejected(
+        Reason.PAYLOAD_REJECTED, "INVALID_UNICODE", called=False
+    )

@@ -166,6 +166,19 @@ async def test_success_stands_when_its_body_is_lost(transport: HttpxTransport, h
     assert (await post(transport)).status == 200
 
 
+async def test_success_stands_when_httpx_fails_to_end_it(
+    transport: HttpxTransport, h2_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where requests were cancelled while it connected, httpcore miscounts its streams and fails behind the answer."""
+
+    async def fail(*_: Any, **__: Any) -> None:
+        raise ValueError("semaphore released too many times")
+
+    monkeypatch.setattr("httpcore._async.http2.AsyncHTTP2Connection._response_closed", fail)
+    h2_server.script = lambda request: request.respond(200, b"{}")
+    assert (await post(transport)).body == b"{}"
+
+
 async def test_waiting_for_a_stream_counts_towards_the_deadline(h2_server: Any, ca_file: Path) -> None:
     transport = HttpxTransport(h2_server.origin, tls.trusting(ca_file), in_flight=1)
     h2_server.script = lambda _: None
