@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
+import msgspec
 from pharos.push.v1 import operations_pb2, types_pb2
 from pharos.push.v1 import push_notifications_pb2 as pb
 
@@ -17,8 +17,9 @@ from server.domain.ids import Kind
 from server.domain.notifications import DeliveryError, Notification
 from server.domain.operations import Recipient, Status
 from server.domain.pushes import Content, Priority
-from server.domain.templates import ContentSource, RenderError
+from server.domain.templates import ContentSource, RenderError, TemplateError
 
+_decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 _PRIORITIES: Final = {Priority.HIGH: pb.PRIORITY_HIGH, Priority.LOW: pb.PRIORITY_LOW}
 
 
@@ -103,8 +104,9 @@ def _content(notification: Notification, renderer: Renderer) -> pb.Content | Non
     """None where it can't be rendered: then that is why the notification failed."""
     variables = notification.recipient.variables
     try:
-        content = renderer.compile(notification.message.content).render(json.loads(variables) if variables else {})
-    except RenderError:
+        template = renderer.compile(notification.message.content)
+        content = template.render(_decode_object(variables) if variables else {})
+    except (RenderError, TemplateError, msgspec.DecodeError, RecursionError):
         return None
     return pb.Content(title=content.title, body=content.body, subtitle=content.subtitle)
 

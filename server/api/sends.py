@@ -104,6 +104,8 @@ def _variables(recipient: types_pb2.Recipient, field: str) -> str | None:
         typed = _decode_object(raw) if raw else {}
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise Invalid(Violation(f"{field}.variables_json", "must be a JSON object")) from None
+    except RecursionError:
+        raise Invalid(Violation(f"{field}.variables_json", "is nested too deep")) from None
     if _NUL_ESCAPE.search(raw):
         raise Invalid(Violation(f"{field}.variables_json", "must not contain U+0000"))
     if not recipient.variables:

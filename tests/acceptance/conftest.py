@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 
+import httpx
 import pytest
 
 from client.push_client import PushClient
@@ -21,6 +22,27 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         started = Stack(up, up.variables())
         started.upload_credentials("default")
         yield started
+
+
+@pytest.fixture(scope="session")
+def test_app(stack: Stack) -> Stack:
+    """The same for an account of its own, whose default app is the documents' `test_app`."""
+    own = stack.with_new_account()
+    own.upload_credentials("test_app")
+    return own
+
+
+@pytest.fixture
+async def rest(test_app: Stack) -> AsyncIterator[httpx.AsyncClient]:
+    """What `curl -u` of that account sees."""
+    async with test_app.rest() as rest:
+        yield rest
+
+
+@pytest.fixture(params=["v1", "preview"])
+def version(request: pytest.FixtureRequest) -> str:
+    """What follows the host in a URL; answers are the same."""
+    return f"/{request.param}"
 
 
 @pytest.fixture

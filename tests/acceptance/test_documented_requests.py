@@ -4,87 +4,28 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator
-from typing import Any
 
 import httpx
 import pytest
 
+from tests.acceptance.documented import (
+    CREDENTIAL_ID,
+    NOTIFICATION_ID,
+    REGISTRATION_ID,
+    TIME,
+    TOKEN,
+    UNKNOWN_SUFFIX,
+    USER_ID,
+    fetch,
+    id_in,
+    register,
+    send,
+)
 from tests.acceptance.sandbox_port import SandboxPort
 from tests.acceptance.stack import Stack, credential_contents
 
-USER_ID = r"comms_pushnotificationuser_[0-7][a-hjkmnpqrstv-z0-9]{25}"
-REGISTRATION_ID = r"comms_device_registration_[a-hjkmnpqrstv-z0-9]{26,34}"
-CREDENTIAL_ID = r"comms_credential_[a-hjkmnpqrstv-z0-9]{26,34}"
-OPERATION_ID = r"comms_operation_[0-7][a-hjkmnpqrstv-z0-9]{25}"
-NOTIFICATION_ID = r"comms_pushnotification_[0-7][a-hjkmnpqrstv-z0-9]{25}"
-TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
 
-# The token of the documents' samples.
-TOKEN = (
-    "odJFCrnl2edlBDdz1C5Ja:APA91bu2RJtBRnlWmTSHf6pWkLUyifDLkDmWJ6UuVTAIjvFu7WICPhDeOZIiBOB-Y6sHrFH2ZUCr-lgotu2iXW7GboI"
-    "RoL3u6aHwnMztVuaP_coUNEhEkk_iqq8vH2BzNZV45pFCiRcD"
-)
-UNKNOWN_SUFFIX = "01h9krwprkeee8fzqspvwy6nq8"
-
-
-@pytest.fixture(scope="module")
-def stack(stack: Stack) -> Stack:
-    """As an account of its own, whose default app is the documents' `test_app`."""
-    own = stack.with_new_account()
-    own.upload_credentials("test_app")
-    return own
-
-
-@pytest.fixture
-async def rest(stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
-    async with stack.rest() as rest:
-        yield rest
-
-
-@pytest.fixture(params=["v1", "preview"])
-def version(request: pytest.FixtureRequest) -> str:
-    """What follows the host in a URL: answers are the same."""
-    return f"/{request.param}"
-
-
-async def register(rest: httpx.AsyncClient, token: str, version: str = "/v1", **fields: str) -> dict[str, Any]:
-    """Registers an FCM device under test_app and fetches what the answer points at."""
-    body = {"token": token, "appName": "test_app", "provider": "FCM", **fields}
-    accepted = await rest.post(f"{version}/PushNotifications/DeviceRegistrations", json=body)
-    assert accepted.status_code == 202, accepted.text
-    return await fetch(rest, accepted.headers["location"])
-
-
-async def fetch(rest: httpx.AsyncClient, url: str) -> dict[str, Any]:
-    response = await rest.get(url)
-    assert response.status_code == 200, response.text
-    document: dict[str, Any] = response.json()
-    return document
-
-
-async def send(rest: httpx.AsyncClient, body: dict[str, Any], version: str = "/v1") -> str:
-    """Sends; the operation's URL once everything is final."""
-    accepted = await rest.post(f"{version}/PushNotifications", json=body)
-    assert accepted.status_code == 202, accepted.text
-    said = accepted.json()
-    assert re.fullmatch(OPERATION_ID, said["operationId"])
-    location = f"{rest.base_url}/v1/PushNotifications/Operations/{said['operationId']}".replace("//v1", "/v1")
-    assert said == {"operationId": said["operationId"], "operationLocation": location}
-    assert accepted.headers["location"] == location
-    assert await last_event(rest, f"{location}/Events") == "end"
-    return location
-
-
-async def last_event(rest: httpx.AsyncClient, url: str) -> str:
-    """The name of the last event of a stream that ends by itself."""
-    async with rest.stream("GET", url) as response:
-        assert response.headers["content-type"].startswith("text/event-stream")
-        names = [line async for line in response.aiter_lines() if line.startswith("event: ")]
-    return names[-1].removeprefix("event: ")
-
-
-async def test_a_device_is_registered_without_a_user(rest: httpx.AsyncClient, stack: Stack, version: str) -> None:
+async def test_a_device_is_registered_without_a_user(rest: httpx.AsyncClient, test_app: Stack, version: str) -> None:
     body = {"token": TOKEN, "appName": "test_app", "provider": "FCM"}
 
     accepted = await rest.post(f"{version}/PushNotifications/DeviceRegistrations", json=body)
@@ -92,7 +33,7 @@ async def test_a_device_is_registered_without_a_user(rest: httpx.AsyncClient, st
     assert accepted.status_code == 202
     said = accepted.json()
     assert re.fullmatch(REGISTRATION_ID, said["resourceId"])
-    location = f"{stack.url}/v1/PushNotifications/DeviceRegistrations/{said['resourceId']}"
+    location = f"{test_app.url}/v1/PushNotifications/DeviceRegistrations/{said['resourceId']}"
     assert said == {"resourceId": said["resourceId"], "resourceLocation": location}
     assert accepted.headers["location"] == location
     assert accepted.headers["content-type"] == "application/json"
@@ -155,8 +96,8 @@ async def test_a_user_is_fetched_by_both_its_paths(rest: httpx.AsyncClient, vers
 
 
 @pytest.mark.parametrize("kind", ["FCM", "APN"])
-async def test_a_credential_is_uploaded(rest: httpx.AsyncClient, stack: Stack, version: str, kind: str) -> None:
-    content = credential_contents(stack.variables)[kind]
+async def test_a_credential_is_uploaded(rest: httpx.AsyncClient, test_app: Stack, version: str, kind: str) -> None:
+    content = credential_contents(test_app.variables)[kind]
     app_name = f"uploaded_{kind.lower()}_{version[1:]}"
     upload = {"credentialType": kind, "content": content, "appName": app_name}
 
@@ -165,7 +106,7 @@ async def test_a_credential_is_uploaded(rest: httpx.AsyncClient, stack: Stack, v
     assert accepted.status_code == 202
     said = accepted.json()
     assert re.fullmatch(CREDENTIAL_ID, said["resourceId"])
-    location = f"{stack.url}/v1/PushNotifications/Credentials/{said['resourceId']}"
+    location = f"{test_app.url}/v1/PushNotifications/Credentials/{said['resourceId']}"
     assert said == {"resourceId": said["resourceId"], "resourceLocation": location}
     assert accepted.headers["location"] == location
     credential = await fetch(rest, location.replace("/v1/", f"{version}/"))
@@ -210,10 +151,6 @@ async def test_a_user_gets_the_push_on_every_device(
     ]
     [notification] = (await fetch(rest, f"{version}/PushNotifications?operationId={id_in(location)}"))["notifications"]
     assert (notification["to"], notification["status"]) == ({"userId": user_id}, "SENT")
-
-
-def id_in(location: str) -> str:
-    return location.rpartition("/")[2]
 
 
 async def test_one_token_needs_no_registration(rest: httpx.AsyncClient, sandbox: SandboxPort, version: str) -> None:
@@ -394,108 +331,6 @@ async def test_a_repeated_request_has_one_effect(rest: httpx.AsyncClient, versio
     assert second.json() == first.json()
     assert second.headers["idempotent-replayed"] == "true"
     assert "idempotent-replayed" not in first.headers
-
-
-UNKNOWN = f"comms_operation_{UNKNOWN_SUFFIX}"
-CONTENT = {"body": "Hello"}
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "body", "status", "code", "context"),
-    [
-        ("GET", f"Operations/{UNKNOWN}", None, 404, 20404, None),
-        ("GET", f"DeviceRegistrations/comms_device_registration_{UNKNOWN_SUFFIX}", None, 404, 20404, None),
-        ("GET", "Apps/unknown", None, 404, 20404, None),
-        ("GET", "Users/comms_user_short", None, 400, 20001, "$.userId"),
-        ("GET", "?pageSize=1001", None, 400, 20001, "$.pageSize"),
-        ("PUT", "", {}, 405, 20405, None),
-        ("POST", "", {"to": [], "content": CONTENT}, 400, 20001, "$.to"),
-        ("POST", "", {"to": [{"token": "t"}], "content": CONTENT}, 400, 20001, "$.to[0]"),
-        (
-            "POST",
-            "",
-            {"to": [{"token": "t", "provider": "FCM"}], "content": {"body": "{{ name"}},
-            *(400, 20001, "$.content.body"),
-        ),
-        ("POST", "", {"to": [{"token": "t", "provider": "FCM"}], "contents": CONTENT}, 400, 20001, "$.contents"),
-        (
-            "POST",
-            "DeviceRegistrations",
-            {"token": "t", "provider": "FCM", "appName": "unknown"},
-            *(400, 20001, "$.appName"),
-        ),
-        (
-            "POST",
-            "DeviceRegistrations",
-            {"token": "t", "provider": "FCM", "userId": f"comms_user_{UNKNOWN_SUFFIX}"},
-            *(400, 20001, "$.userId"),
-        ),
-        (
-            "POST",
-            "Credentials",
-            {"credentialType": "FCM", "content": {"privateKey": "no base64!"}},
-            *(400, 20001, "$.content.privateKey"),
-        ),
-    ],
-)
-async def test_a_refusal_says_what_is_wrong_and_where(
-    rest: httpx.AsyncClient,
-    version: str,
-    method: str,
-    path: str,
-    body: Any,
-    status: int,
-    code: int,
-    context: str | None,
-) -> None:
-    url = f"{version}/PushNotifications/{path}".rstrip("/").replace("/?", "?")
-
-    refused = await rest.request(method, url, json=body)
-
-    assert refused.status_code == status, refused.text
-    document = refused.json()
-    assert document["status"] == status
-    [error] = document["errors"]
-    assert (error["code"], error["context"]) == (code, context)
-    assert error["message"]
-    assert error["infoUrl"].startswith(str(rest.base_url))
-
-
-async def test_who_is_nobody_gets_nothing(stack: Stack, version: str) -> None:
-    url = f"{version}/PushNotifications/Apps/test_app"
-    account = stack.variables["PHAROS_ACCOUNT_ID"]
-
-    async with httpx.AsyncClient(base_url=stack.url, timeout=60) as rest:
-        answers = [await rest.get(url), await rest.get(url, auth=(account, "wrong"))]
-
-    for answer in answers:
-        assert answer.status_code == 401
-        assert answer.headers["www-authenticate"].startswith("Basic realm=")
-        assert [error["code"] for error in answer.json()["errors"]] == [20003]
-
-
-async def test_what_an_account_has_is_its_own(rest: httpx.AsyncClient, stack: Stack, version: str) -> None:
-    registration = await register(rest, f"private-{version}")
-    path = f"{version}/PushNotifications/DeviceRegistrations/{registration['id']}"
-
-    async with stack.with_new_account().rest() as other:
-        assert (await other.get(path)).status_code == 404
-        refused = await other.post(f"{version}/PushNotifications", json={"to": [{"token": "t", "provider": "FCM"}]})
-
-    assert refused.status_code == 400, "an account without an app can't send"
-
-
-async def test_a_token_needs_a_credential_of_its_provider(rest: httpx.AsyncClient, stack: Stack, version: str) -> None:
-    app_name = f"apple_only_{version[1:]}"
-    stack.upload_credentials(app_name, "APN")
-    recipients = [{"token": "ab" * 32, "provider": "APN"}, {"token": "t", "provider": "FCM"}]
-
-    refused = await rest.post(
-        f"{version}/PushNotifications", json={"from": {"appName": app_name}, "to": recipients, "content": CONTENT}
-    )
-
-    assert refused.status_code == 400
-    assert [error["context"] for error in refused.json()["errors"]] == ["$.to[1].provider"]
 
 
 async def test_a_request_keeps_its_id(rest: httpx.AsyncClient, version: str) -> None:

@@ -69,14 +69,14 @@ counted as (
       updated_at = clock_timestamp()
   from changed c
   where o.account_id = $1 and o.operation_id = $4 and c.n > 0
-  returning o.status, o.recipients, o.unaddressable, o.sent, o.failed, o.canceled, o.created_at,
+  returning o.status, o.recipients, o.unaddressable, o.sent, o.failed, o.canceled, o.created_at, o.updated_at,
             c.indexes, c.statuses, c.reasons),
 fed as (
   update feeds f set last_seq = f.last_seq + 1 from counted where f.account_id = $1 returning f.last_seq),
 told as (
   insert into events (account_id, seq, operation_id, at, indexes, statuses, reasons,
                       status, recipients, unaddressable, sent, failed, canceled, created_at)
-  select $1, fed.last_seq, $4, clock_timestamp(), counted.indexes, counted.statuses, counted.reasons, counted.status,
+  select $1, fed.last_seq, $4, counted.updated_at, counted.indexes, counted.statuses, counted.reasons, counted.status,
          counted.recipients, counted.unaddressable, counted.sent, counted.failed, counted.canceled, counted.created_at
   from fed, counted),
 finished as (

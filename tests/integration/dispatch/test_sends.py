@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 import pytest
 
 from server.domain.credentials import CredentialType
 from server.domain.operations import Message, Recipient, Status
-from server.domain.outcomes import NotSent, Rejected, Unknown
-from server.domain.pushes import Presentation, Provider
+from server.domain.outcomes import NotSent, Outcome, Rejected, Unknown
+from server.domain.pushes import Presentation, Provider, Push
 from server.domain.reasons import Reason
 from server.domain.templates import ContentSource
 from server.store.notifications import Notifications
@@ -18,8 +20,8 @@ from tests.unit.dispatch.scripted import Providers
 pytestmark = pytest.mark.usefixtures("quick")
 
 
-async def _completed(sending: Sending, operation: object) -> None:
-    await eventually(lambda: sending.completed(operation))  # type: ignore[arg-type]  # an operation's id
+async def _completed(sending: Sending, operation: UUID) -> None:
+    await eventually(lambda: sending.completed(operation))
 
 
 async def test_i1_every_recipient_of_a_large_send_gets_one_push(
@@ -137,10 +139,10 @@ async def test_a_poison_recipient_ends_alone_and_the_others_get_the_push(
     """A worker that dies of one recipient, each time it comes to it, before it could record anything."""
     take = providers.take
 
-    async def deadly(push: object, credential: object) -> object:
-        if push.token == "t5":  # type: ignore[attr-defined]  # a push
+    async def deadly(push: Push, credential: UUID) -> Outcome:
+        if push.token == "t5":
             raise ZeroDivisionError
-        return await take(push, credential)  # type: ignore[arg-type]  # as it came
+        return await take(push, credential)
 
     operation = await sending.accept(8, message=MESSAGE)
     monkeypatch.setattr(providers, "take", deadly)

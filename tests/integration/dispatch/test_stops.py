@@ -42,10 +42,13 @@ async def test_i15_jobs_of_a_worker_stopped_before_their_first_push_were_never_c
     sending: Sending, providers: Providers, workers: Workers
 ) -> None:
     await sending.accept(3)
-    first = workers.start()
-    first.worker.stop()
+    async with sending.database.transaction() as other:
+        await other.execute("lock table credentials")  # so that the job can't begin
+        first = workers.start()
+        await eventually(lambda: sending.value("select lease is not null from jobs"))
+        first.worker.stop()
     await first.stop()
-    assert await sending.value("select lease is null and picks = 0 and indexes is null from jobs")
+    assert await sending.value("select lease is null and picks = 0 and due_at <= now() and indexes is null from jobs")
     assert providers.calls == []
 
 

@@ -32,6 +32,15 @@ async def test_no_claim_takes_more_than_its_limit_however_old_the_statistics(sen
     assert await sending.value("select count(*) from jobs where lease is not null") == 30
 
 
+async def test_no_plan_makes_a_claim_take_more_than_its_limit(sending: Sending) -> None:
+    """Where the planner runs the limited subquery again for each row, as it may with `in (select ... limit)`."""
+    await _many_jobs(sending, 200)
+    async with sending.database.transaction() as connection:
+        for setting in ("hashjoin", "material", "sort", "hashagg"):
+            await connection.execute(f"set local enable_{setting} = off")
+        assert len(await connection.fetch(_SQL.claim, 3, 0, LEASE)) == 3
+
+
 async def test_claimers_at_the_same_time_get_different_jobs(sending: Sending, jobs: Jobs) -> None:
     await _many_jobs(sending, 200)
     claims = await asyncio.gather(*(jobs.claim(25, 25, LEASE) for _ in range(10)))
@@ -49,6 +58,8 @@ async def test_a_claim_does_not_wait_for_jobs_that_another_transaction_holds(sen
 
 async def test_the_longest_due_comes_first(sending: Sending, jobs: Jobs) -> None:
     operations = [await sending.accept(1) for _ in range(4)]
+    await sending.fetch("update jobs set due_at = now() - (due_at - '2000-01-01')")  # the newest are due longest
+    operations.reverse()
     claimed = [(await jobs.claim(1, 0, LEASE))[0].operation_id for _ in operations]
     assert claimed == operations
 

@@ -57,6 +57,18 @@ async def test_i10_a_device_registered_after_the_claim_stays(sending: Sending, j
     assert await sending.devices() == {"a"}
 
 
+async def test_i10_a_device_registered_again_while_it_is_removed_stays(sending: Sending, jobs: Jobs) -> None:
+    await sending.register("a")
+    job = await _claimed(sending)
+    async with sending.database.transaction() as refreshing:
+        await refreshing.execute("update devices set registered_at = clock_timestamp()")
+        flushing = asyncio.ensure_future(jobs.flush(job, flush_of([sent(0)], dead=[_dead("a", job.claimed_at)])))
+        await _until_waiting(sending, 1)
+    await flushing
+    assert await sending.devices() == {"a"}
+    assert await sending.value("select count(*) from device_registrations") == 1
+
+
 async def test_i10_the_same_token_of_another_provider_app_or_account_stays(sending: Sending, jobs: Jobs) -> None:
     await sending.register("c0ffee", provider=Provider.APN)
     stranger = await Sending.start(sending.database)
@@ -84,7 +96,7 @@ async def test_i10_a_user_whose_new_device_comes_while_the_last_one_dies_keeps_t
     async with sending.database.transaction() as other:
         await other.execute("select from jobs for update")
         flushing = asyncio.ensure_future(jobs.flush(job, flush_of([sent(0)], dead=[_dead("old", job.claimed_at)])))
-        await _until_waiting(sending, 1)  # the device is gone, the registration is locked and not yet removed
+        await _until_waiting(sending, 1)  # the device is gone, its registration too, and nothing is committed
         joining = asyncio.ensure_future(sending.register("new", user))
         await _until_waiting(sending, 2)
     await flushing
@@ -92,6 +104,24 @@ async def test_i10_a_user_whose_new_device_comes_while_the_last_one_dies_keeps_t
     assert registration is not None
     assert registration.user_id == user
     assert await sending.devices() == {"new"}
+
+
+async def test_i10_a_user_whose_last_device_dies_while_a_new_one_comes_keeps_the_new_one(
+    sending: Sending, jobs: Jobs
+) -> None:
+    user = await sending.user("old")
+    job = await _claimed(sending)
+    async with sending.database.transaction() as joining:  # a registration that has not committed yet
+        await joining.execute("select from device_registrations for update")
+        await joining.execute(
+            "insert into devices (account_id, app_id, provider, token_hash, token, registration_id, user_id)"
+            " select account_id, app_id, 1, 'new', 'new', registration_id, user_id from device_registrations"
+        )
+        flushing = asyncio.ensure_future(jobs.flush(job, flush_of([sent(0)], dead=[_dead("old", job.claimed_at)])))
+        await _until_waiting(sending, 1)
+    await flushing
+    assert await sending.devices() == {"new"}
+    assert await sending.value("select user_id from device_registrations") == user
 
 
 async def test_i8_flushes_that_remove_the_same_devices_do_not_fail_each_other(sending: Sending, jobs: Jobs) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -112,8 +113,8 @@ async def test_i5_i13_counts_add_up_and_the_feed_has_no_hole_under_8_flushers(se
     await sending.audit()
 
 
-async def _flush_in_parts(jobs: Jobs, turns: object) -> None:
-    for job in turns:  # type: ignore[attr-defined]  # an iterator that the flushers share
+async def _flush_in_parts(jobs: Jobs, turns: Iterator[Job]) -> None:
+    for job in turns:
         indexes = list(job.recipients)
         for first in range(0, len(indexes), 100):
             part, rest = indexes[first : first + 100], indexes[first + 100 :]

@@ -77,7 +77,7 @@ async def test_a_killed_connection_comes_back_and_hears_again(
         two[0].announce_feed(account)  # the first may get lost with the connection
         return account in (await _heard(two[1], 0.1) or set())
 
-    await eventually(heard_again)
+    await eventually(heard_again, 5)  # noticed at once, not when the quiet connection is checked
 
 
 async def test_after_a_reconnect_anything_may_have_been_missed(

@@ -172,6 +172,12 @@ class Reader:
         return found
 
 
+async def settled() -> None:
+    """Let every task come to where it waits."""
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+
 def told(items: Sequence[Item]) -> list[tuple[int, Status]]:
     """Index and status of every recipient in a stream of one operation, snapshot and changes."""
     found: list[RecipientChange] = []

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from server.domain.errors import Invalid, NotFound, Unavailable
-from server.domain.feed import Changes, Checkpoint, End, Item, SnapshotPart
+from server.domain.feed import Changes, Checkpoint, End, Item, Snapshot, SnapshotPart
 from server.domain.operations import OperationStatus, Status
 from server.watch import stream
 from tests.unit.watch.feeds import MemoryFeed, Watching, told, watching
@@ -164,6 +164,28 @@ async def test_i13_filtered_other_statuses_are_left_out_and_the_end_is_not() -> 
         last = items[-2]
         assert isinstance(last, Changes)
         assert last.operations[-1].counts.sent == 2
+
+
+async def test_i13_unique_what_is_committed_while_a_resume_catches_up_is_told_once() -> None:
+    class _Growing(MemoryFeed):
+        async def snapshot(self, account: UUID, operation: UUID, index: int | None = None) -> Snapshot | None:
+            before = await super().snapshot(account, operation, index)
+            self.change(operation, before.operation.counts.sent if before and before.operation else 0)
+            return before
+
+    async with watching(_Growing()) as w:
+        operation = w.feed.operation(4)
+        watched = w.filter(operation)
+        async with w.reader(watched) as reader:
+            token = (await reader.next()).token
+        async with w.reader(watched, token) as reader:
+            items = [await reader.next(), await reader.next()]
+            w.feed.change(operation, 2)
+            w.feed.change(operation, 3)
+            w.grow()
+            while not isinstance(items[-1], End):
+                items.append(await reader.next())
+        assert told(items) == [(n, Status.SENT) for n in range(4)]
 
 
 async def test_a_large_snapshot_comes_in_parts_of_which_the_last_has_the_token() -> None:

@@ -10,7 +10,7 @@ import pytest
 from server.domain.errors import Unavailable
 from server.domain.feed import Changes
 from server.watch import tailer
-from tests.unit.watch.feeds import watching
+from tests.unit.watch.feeds import settled, watching
 
 
 async def test_many_readers_cost_one_read_of_each_event() -> None:
@@ -19,7 +19,7 @@ async def test_many_readers_cost_one_read_of_each_event() -> None:
         for reader in readers:
             await reader.next()
         waiting = [asyncio.ensure_future(reader.changes(200)) for reader in readers]
-        await asyncio.sleep(0)
+        await settled()
         operation = w.feed.operation(200)
         for n in range(200):
             w.feed.change(operation, n)
@@ -49,7 +49,7 @@ async def test_i14_what_is_kept_for_readers_is_bounded() -> None:
     async with watching() as w, w.reader(w.filter()) as reader:
         await reader.next()
         waiting = asyncio.ensure_future(reader.next())
-        await asyncio.sleep(0)
+        await settled()
         operation = w.feed.operation(5_000)
         for n in range(5_000):
             w.feed.change(operation, n)
@@ -76,14 +76,14 @@ async def test_a_reader_that_is_ahead_of_the_others_takes_nothing_from_them() ->
     async with watching() as w, w.reader(w.filter()) as early:
         await early.next()
         waiting = asyncio.ensure_future(early.changes(10))
-        await asyncio.sleep(0)
+        await settled()
         operation = w.feed.operation(20)
         for n in range(10):
             w.feed.change(operation, n)
         async with w.reader(w.filter()) as late:  # its snapshot is newer than what the tailer has read
             await late.next()
             following = asyncio.ensure_future(late.changes(1))
-            await asyncio.sleep(0)
+            await settled()
             assert await waiting == [(operation, n) for n in range(10)]
             w.feed.change(operation, 10)
             w.grow()
@@ -95,7 +95,7 @@ async def test_i13_lost_hints_cost_a_poll_and_nothing_else(monkeypatch: pytest.M
     async with watching() as w, w.reader(w.filter()) as reader:
         await reader.next()
         waiting = asyncio.ensure_future(reader.changes(1))
-        await asyncio.sleep(0)
+        await settled()
         operation = w.feed.operation(1)
         w.feed.change(operation, 0)
         assert await waiting == [(operation, 0)]
@@ -108,7 +108,7 @@ async def test_i13_lost_hints_are_made_good_also_while_other_accounts_keep_the_t
     async with watching() as w, w.reader(w.filter()) as reader:
         await reader.next()
         waiting = asyncio.ensure_future(reader.changes(1))
-        await asyncio.sleep(0)
+        await settled()
         operation = w.feed.operation(1)
         w.feed.change(operation, 0)
         other = w.feed.epoch  # any other account
@@ -131,8 +131,7 @@ async def test_an_unreachable_database_is_waited_for(monkeypatch: pytest.MonkeyP
     async with watching() as w, w.reader(w.filter()) as reader:
         await reader.next()
         waiting = asyncio.ensure_future(reader.changes(1))
-        for _ in range(3):
-            await asyncio.sleep(0)
+        await settled()
         w.feed.broken.extend([Unavailable("gone")] * 2)
         operation = w.feed.operation(1)
         w.feed.change(operation, 0)
