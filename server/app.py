@@ -68,6 +68,7 @@ async def serve(config: Config, address: str) -> None:
         process.start(server.watch_database(database.ping))
         lifecycle.ready({"grpc": f"{address.rpartition(':')[0]}:{port}"})
         await process.stopped()
+        tailer.close()
         await server.stop(config.grace.total_seconds())
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from uuid import UUID, uuid5
@@ -31,6 +31,7 @@ log = structlog.get_logger(__name__)
 
 FLUSH_PUSHES = 250  # ended calls after which a flush is due; a kill -9 repeats at most those of two flushes
 FLUSH_SECONDS = 0.25
+UNPREPARED_SECONDS = 0.5  # before a job that could not be looked at goes back to the queue
 WIDTH = 64  # pushes of one job under way at once
 
 
@@ -72,7 +73,12 @@ class JobRun:
         if self.job.picks > MOST_PICKS:
             await self._defuse()
             return
-        await self._prepare()
+        try:
+            await self._prepare()
+        except Unavailable:  # nothing was begun: the claim does not count against the job
+            await asyncio.sleep(UNPREPARED_SECONDS)
+            await self._patiently(lambda: self._parts.store.give_back(self.job.lease))
+            return
         async with asyncio.TaskGroup() as group:
             group.create_task(self._flush_regularly())
             await self._deliver()
@@ -214,17 +220,18 @@ class JobRun:
             apn_credential=self._credential_id(Provider.APN),
         )
         async with self._recording:
-            await self._record(flush)
+            await self._patiently(lambda: self._parts.store.flush(self.job, flush))
         if ends:
             self._parts.announcer.announce_feed(self.job.lease.account_id)
 
-    async def _record(self, flush: Flush) -> None:
+    async def _patiently(self, write: Callable[[], Awaitable[object]]) -> None:
+        """Do a fenced write once the database can be reached."""
         delay = 0.05
         while True:
             try:
-                await self._parts.store.flush(self.job, flush)
+                await write()
             except Unavailable:
-                log.warning("flush waits for the database", job_id=str(self.job.lease.job_id))
+                log.warning("a job waits for the database", job_id=str(self.job.lease.job_id))
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, 2.0)
             else:

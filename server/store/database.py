@@ -26,6 +26,10 @@ _GONE = (
 )
 
 
+class MisusedConnection(RuntimeError):
+    """The driver refused a call on a sound connection, as for arguments that don't fit: a defect of ours."""
+
+
 class Database:
     """A pool of connections to one PostgreSQL (15 or newer).
 
@@ -61,7 +65,12 @@ class Database:
         """Lend a connection outside any transaction."""
         with _driver_errors():
             async with self._pool.acquire(timeout=10) as connection:
-                yield connection
+                try:
+                    yield connection
+                except asyncpg.InterfaceError as error:
+                    if connection.is_closed():
+                        raise
+                    raise MisusedConnection from error
 
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
@@ -98,6 +107,4 @@ def _driver_errors() -> Iterator[None]:
     try:
         yield
     except _GONE as error:
-        if isinstance(error, ValueError):  # asyncpg's word for an argument that does not fit: a defect of ours
-            raise
         raise Unavailable("the database can't be reached") from error

@@ -56,6 +56,7 @@ class AccountTail:
         self._end: int | None = None  # nothing is in the ring before the first reader says where it is
         self._grown = asyncio.Event()
         self._reading = asyncio.Lock()
+        self._closed = False
         self.readers = 0
 
     async def after(self, seq: int) -> Sequence[FeedEvent]:
@@ -63,8 +64,10 @@ class AccountTail:
         if self._end is None or seq > self._end:
             self._start_at(seq)
             await self.advance()
-        while seq == self._end:
+        while seq == self._end and not self._closed:
             await self._grown.wait()
+        if self._closed:
+            raise Unavailable("the server is stopping; resume from the last token")
         if self._ring and self._ring[0].seq <= seq + 1:
             return [event for event in self._ring if event.seq > seq]
         return await self._store.read(self._account, seq, PAGE)
@@ -82,6 +85,11 @@ class AccountTail:
             self._ring.extend(events)
             self._move_to(events[-1].seq)
         return len(events) == PAGE
+
+    def close(self) -> None:
+        """Send the readers away."""
+        self._closed = True
+        self._grown.set()
 
     def _start_at(self, seq: int) -> None:
         self._ring.clear()
@@ -101,6 +109,11 @@ class Tailer:
         self._signal = signal
         self._grown = grown
         self._tails: dict[UUID, AccountTail] = {}
+
+    def close(self) -> None:
+        """End every stream with ``Unavailable``: its reader resumes at another server, and this one can stop."""
+        for tail in self._tails.values():
+            tail.close()
 
     @contextlib.contextmanager
     def tail(self, account: UUID) -> Iterator[AccountTail]:

@@ -14,7 +14,7 @@ from server.dispatch.job_run import FLUSH_PUSHES, JobRun
 from server.domain.credentials import CredentialType, SealedCredential
 from server.domain.delivery import DeviceState, RecipientState
 from server.domain.errors import Unavailable
-from server.domain.jobs import MOST_PICKS, Expansion, LeaseLost, UserDevice
+from server.domain.jobs import MOST_PICKS, Expansion, Job, LeaseLost, UserDevice
 from server.domain.operations import Recipient, Status
 from server.domain.outcomes import Accepted, CredentialRefused, NotSent, Rejected, Throttled, Unknown
 from server.domain.pushes import Provider
@@ -289,3 +289,16 @@ async def test_a_push_says_until_when_it_is_worth_delivering() -> None:
     assert providers.calls[0].push.expires_at == job.due_at + timedelta(seconds=60)
     await _run(JobRun(job_of(tokens(1)), parts_of(store, providers)))
     assert providers.calls[1].push.expires_at is None
+
+
+async def test_a_job_that_could_not_be_looked_at_goes_back_uncounted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a healthy recipient would end as poison after a few absences of the database."""
+
+    async def gone(job: Job) -> list[SealedCredential]:  # noqa: ARG001 - as the port has it
+        raise Unavailable("gone")
+
+    store, providers = MemoryStore(), Providers()
+    monkeypatch.setattr(store, "credentials", gone)
+    monkeypatch.setattr(job_run, "UNPREPARED_SECONDS", 0.0)
+    await _run(JobRun(job_of(tokens(2)), parts_of(store, providers)))
+    assert (store.given_back, store.flushes, providers.calls) == (1, [], [])

@@ -138,3 +138,14 @@ async def test_an_unreachable_database_is_waited_for(monkeypatch: pytest.MonkeyP
         w.grow()
         assert await waiting == [(operation, 0)]
         assert w.feed.broken == []
+
+
+async def test_a_stopping_server_sends_its_readers_away_to_resume_elsewhere() -> None:
+    async with watching() as w, w.reader(w.filter()) as reader:
+        first = await reader.next()
+        waiting = asyncio.ensure_future(reader.next())
+        await settled()
+        w.tailer.close()
+        with pytest.raises(Unavailable):
+            await waiting
+    assert first.token
