@@ -87,9 +87,17 @@ def _element(element: Any) -> str:
 
 def _message(violation: RuleViolation) -> str:
     rule = violation.proto.rule_id
+    if rule == "required" and _is_oneof(violation):
+        return "exactly one of its alternatives is required"
     if rule == "string.min_len" and not violation.field_value:
         return "is required"
     return _MESSAGES.get(rule, violation.proto.message or rule)
+
+
+def _is_oneof(violation: RuleViolation) -> bool:
+    """A path to a oneof ends in its name alone: only fields have numbers."""
+    field = violation.proto.field
+    return field is not None and not field.elements[-1].field_number
 
 
 def _nul_fields(message: Message, prefix: str) -> Iterator[str]:
