@@ -41,7 +41,7 @@ class Edge:
             await self._app(scope, receive, send_with_id)
         except ClientDisconnect:
             _log.debug("client left", extra={"request_id": request_id})
-        except Exception:
+        except Exception:  # the last resort: whatever it is, the caller gets a request id to ask about
             _log.exception("request failed", extra={"request_id": request_id})
             if started:
                 raise  # too late to say so; the server ends the connection

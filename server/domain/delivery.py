@@ -93,8 +93,7 @@ class DeadDevice:
 def settle(device: DeviceState, outcome: Outcome, now: datetime, deadline: datetime) -> None:
     """Apply what a provider call came to: decide the device, or set when it is tried again."""
     device.tries += 1
-    if not isinstance(outcome, NotSent) and getattr(outcome, "called", True):
-        device.attempts += 1
+    device.attempts += _was_called(outcome)
     match outcome:
         case Accepted(message_id):
             device.status, device.reason, device.message_id = Status.SENT, Reason.NONE, message_id
@@ -135,6 +134,16 @@ def dead_device(device: DeviceState, outcome: Outcome, claimed_at: datetime) -> 
         return None
     since = min(outcome.dead_since, claimed_at) if outcome.dead_since else claimed_at
     return DeadDevice(device.provider, device.token, since)
+
+
+def _was_called(outcome: Outcome) -> bool:
+    match outcome:
+        case NotSent():
+            return False
+        case Rejected() | Throttled() | CredentialRefused():
+            return outcome.called
+        case _:
+            return True
 
 
 def _reason_if_late(outcome: Throttled | NotSent | CredentialRefused | Unknown) -> Reason:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 import pytest
-from google.protobuf.timestamp_pb2 import Timestamp
 from pharos.push.v1 import (
     device_registrations_pb2,
     operations_pb2,
@@ -17,26 +14,9 @@ from pharos.push.v1 import (
     users_pb2,
 )
 
-from tests.contract.test_gateway_upstream import NOTIFICATION, OPERATION, USER, Upstream, rest
+from tests.contract.gateway_upstream import ACCEPTED, NOON, NOTIFICATION, OPERATION, USER, Upstream, rest
 
 SENDS = "/v1/PushNotifications"
-ACCEPTED = push_notifications_pb2.SendPushNotificationResponse(
-    operation_id=OPERATION, operation_location=f"/v1/PushNotifications/Operations/{OPERATION}"
-)
-NOON = Timestamp(seconds=int(datetime(2026, 3, 1, 12, tzinfo=UTC).timestamp()), nanos=987_000_000)
-
-
-@pytest.fixture
-async def upstream() -> AsyncIterator[Upstream]:
-    async with Upstream() as upstream:
-        upstream.answers["SendPushNotification"] = ACCEPTED
-        yield upstream
-
-
-@pytest.fixture
-async def client(upstream: Upstream) -> AsyncIterator[httpx.AsyncClient]:
-    async with rest(upstream.target) as client:
-        yield client
 
 
 async def test_an_accepted_send_says_where_its_operation_is(client: httpx.AsyncClient) -> None:

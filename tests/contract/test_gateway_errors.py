@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
@@ -16,22 +15,10 @@ from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from gateway.logs import JsonLines
-from tests.contract.test_gateway_upstream import OPERATION, Upstream, rest
+from tests.contract.gateway_upstream import OPERATION, Upstream, rest
 
 SENDS = "/v1/PushNotifications"
 CANCEL = f"/v1/PushNotifications/Operations/{OPERATION}/Cancel"
-
-
-@pytest.fixture
-async def upstream() -> AsyncIterator[Upstream]:
-    async with Upstream() as upstream:
-        yield upstream
-
-
-@pytest.fixture
-async def client(upstream: Upstream) -> AsyncIterator[httpx.AsyncClient]:
-    async with rest(upstream.target) as client:
-        yield client
 
 
 def failure(code: str, message: str, *details: Message) -> status_pb2.Status:

@@ -13,19 +13,13 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from pharos.push.v1 import delivery_status_pb2, operations_pb2, types_pb2
 
-from tests.contract.test_gateway_upstream import NOTIFICATION, OPERATION, Upstream, serving
+from tests.contract.gateway_upstream import NOTIFICATION, OPERATION, Upstream, serving
 
 EVENTS = f"/v1/PushNotifications/Operations/{OPERATION}/Events"
 RPC = "WatchDeliveryStatus"
 Message = delivery_status_pb2.WatchDeliveryStatusResponse
 CHECKPOINT = Message(checkpoint={"at": Timestamp(seconds=0)}, resume_token="t2")
 CHECKPOINT_EVENT = b'event: checkpoint\nid: t2\ndata: {"at":"1970-01-01T00:00:00Z"}\n\n'
-
-
-@pytest.fixture
-async def upstream() -> AsyncIterator[Upstream]:
-    async with Upstream() as upstream:
-        yield upstream
 
 
 def script(*messages: Any, error: grpc.StatusCode | None = None) -> Callable[[Any, Any], AsyncIterator[Any]]:

@@ -6,39 +6,17 @@ import asyncio
 import base64
 import tracemalloc
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from http import HTTPStatus
 
 import httpx
 import pytest
-from google.protobuf.timestamp_pb2 import Timestamp
 from grpc_health.v1 import health_pb2
-from pharos.push.v1 import (
-    push_notifications_pb2,
-)
 
 from gateway.app import Gateway, open_channel
 from gateway.settings import MIB, Settings
-from tests.contract.test_gateway_upstream import OPERATION, Upstream, rest
+from tests.contract.gateway_upstream import OPERATION, Upstream, rest
 
 SENDS = "/v1/PushNotifications"
-ACCEPTED = push_notifications_pb2.SendPushNotificationResponse(
-    operation_id=OPERATION, operation_location=f"/v1/PushNotifications/Operations/{OPERATION}"
-)
-NOON = Timestamp(seconds=int(datetime(2026, 3, 1, 12, tzinfo=UTC).timestamp()), nanos=987_000_000)
-
-
-@pytest.fixture
-async def upstream() -> AsyncIterator[Upstream]:
-    async with Upstream() as upstream:
-        upstream.answers["SendPushNotification"] = ACCEPTED
-        yield upstream
-
-
-@pytest.fixture
-async def client(upstream: Upstream) -> AsyncIterator[httpx.AsyncClient]:
-    async with rest(upstream.target) as client:
-        yield client
 
 
 def _basic(pair: str) -> str:

@@ -17,15 +17,9 @@ import pytest
 from pharos.push.v1 import delivery_status_pb2
 
 from gateway import __main__ as program
-from tests.contract.test_gateway_upstream import OPERATION, Upstream, serving
+from tests.contract.gateway_upstream import OPERATION, Upstream, serving
 
 EVENTS = f"/v1/PushNotifications/Operations/{OPERATION}/Events"
-
-
-@pytest.fixture
-async def upstream() -> AsyncIterator[Upstream]:
-    async with Upstream() as upstream:
-        yield upstream
 
 
 @asynccontextmanager

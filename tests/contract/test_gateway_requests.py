@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from datetime import UTC, datetime
-
 import httpx
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -15,26 +12,9 @@ from pharos.push.v1 import (
     types_pb2,
 )
 
-from tests.contract.test_gateway_upstream import OPERATION, REGISTRATION, USER, Upstream, rest
+from tests.contract.gateway_upstream import NOON, OPERATION, REGISTRATION, USER, Upstream
 
 SENDS = "/v1/PushNotifications"
-ACCEPTED = push_notifications_pb2.SendPushNotificationResponse(
-    operation_id=OPERATION, operation_location=f"/v1/PushNotifications/Operations/{OPERATION}"
-)
-NOON = Timestamp(seconds=int(datetime(2026, 3, 1, 12, tzinfo=UTC).timestamp()), nanos=987_000_000)
-
-
-@pytest.fixture
-async def upstream() -> AsyncIterator[Upstream]:
-    async with Upstream() as upstream:
-        upstream.answers["SendPushNotification"] = ACCEPTED
-        yield upstream
-
-
-@pytest.fixture
-async def client(upstream: Upstream) -> AsyncIterator[httpx.AsyncClient]:
-    async with rest(upstream.target) as client:
-        yield client
 
 
 async def test_a_send_arrives_as_it_was_written(upstream: Upstream, client: httpx.AsyncClient) -> None:

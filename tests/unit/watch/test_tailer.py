@@ -68,7 +68,7 @@ async def test_i14_an_account_that_nobody_watches_is_forgotten() -> None:
         before = w.feed.read_events
         w.feed.operation(1)
         w.hints.ring(None)
-        await asyncio.sleep(0.01)
+        await settled()
         assert w.feed.read_events == before
 
 
@@ -116,7 +116,7 @@ async def test_i13_lost_hints_are_made_good_also_while_other_accounts_keep_the_t
         async def ring() -> None:
             while True:
                 w.hints.ring(other)
-                await asyncio.sleep(0.01)
+                await settled()
 
         busy = asyncio.ensure_future(ring())
         try:
