@@ -26,6 +26,7 @@ _TEXTS: Final = {
     Reason.EXPIRED: "the provider did not accept the push within its time to live",
     Reason.OUTCOME_UNKNOWN: "the provider was called and its answer never came",
     Reason.POISON: "workers kept failing on this recipient",
+    Reason.CANCELED: "the operation was canceled before a provider accepted the push",
 }
 _RETRYABLE: Final = frozenset(
     {
@@ -34,6 +35,7 @@ _RETRYABLE: Final = frozenset(
         Reason.EXPIRED,
         Reason.OUTCOME_UNKNOWN,
         Reason.NO_CREDENTIAL,
+        Reason.CANCELED,
     }
 )
 

@@ -25,3 +25,4 @@ class Reason(IntEnum):
     EXPIRED = 14
     OUTCOME_UNKNOWN = 15
     POISON = 16
+    CANCELED = 17

@@ -83,7 +83,7 @@ class AppServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetAppStats(self, request, context):
-        """Counts of an app's notifications, day by day (UTC). They outlive the notifications.
+        """Counts of an app's notifications by the day (UTC) on which they became final. They outlive the notifications.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -23,7 +23,7 @@ class AppServiceStub:
     UpdateApp: _aio.UnaryUnaryMultiCallable[_apps_pb2.UpdateAppRequest, _apps_pb2.UpdateAppResponse]
     """Makes the app the account's default."""
     GetAppStats: _aio.UnaryUnaryMultiCallable[_apps_pb2.GetAppStatsRequest, _apps_pb2.GetAppStatsResponse]
-    """Counts of an app's notifications, day by day (UTC). They outlive the notifications."""
+    """Counts of an app's notifications by the day (UTC) on which they became final. They outlive the notifications."""
 
 class AppServiceServicer(metaclass=_abc_1.ABCMeta):
     """Apps keep the credentials and registrations of one application apart from those of another."""
@@ -58,6 +58,6 @@ class AppServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _apps_pb2.GetAppStatsRequest,
         context: _aio.ServicerContext[_apps_pb2.GetAppStatsRequest, _abc.Awaitable[_apps_pb2.GetAppStatsResponse]],
     ) -> _abc.Awaitable[_apps_pb2.GetAppStatsResponse]:
-        """Counts of an app's notifications, day by day (UTC). They outlive the notifications."""
+        """Counts of an app's notifications by the day (UTC) on which they became final. They outlive the notifications."""
 
 def add_AppServiceServicer_to_server(servicer: AppServiceServicer, server: _aio.Server) -> None: ...

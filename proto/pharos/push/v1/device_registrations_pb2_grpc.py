@@ -74,7 +74,8 @@ class DeviceRegistrationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def BatchRegisterDevices(self, request, context):
-        """Registers up to 1,000 devices; one result each, in order.
+        """Registers up to 1,000 devices; one result each, in order. A device that can't be registered, say to an unknown user,
+        has the error in its result and does not keep the others from it; a malformed request is refused as a whole.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

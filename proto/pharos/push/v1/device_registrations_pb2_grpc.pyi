@@ -19,7 +19,9 @@ class DeviceRegistrationServiceStub:
     RegisterDevice: _aio.UnaryUnaryMultiCallable[_device_registrations_pb2.RegisterDeviceRequest, _device_registrations_pb2.RegisterDeviceResponse]
     """Registers one device. Without a user a new one is made; a token that another user of the app holds moves."""
     BatchRegisterDevices: _aio.UnaryUnaryMultiCallable[_device_registrations_pb2.BatchRegisterDevicesRequest, _device_registrations_pb2.BatchRegisterDevicesResponse]
-    """Registers up to 1,000 devices; one result each, in order."""
+    """Registers up to 1,000 devices; one result each, in order. A device that can't be registered, say to an unknown user,
+    has the error in its result and does not keep the others from it; a malformed request is refused as a whole.
+    """
     GetDeviceRegistration: _aio.UnaryUnaryMultiCallable[_device_registrations_pb2.GetDeviceRegistrationRequest, _device_registrations_pb2.GetDeviceRegistrationResponse]
     """Fetches a registration."""
     ListDeviceRegistrations: _aio.UnaryUnaryMultiCallable[_device_registrations_pb2.ListDeviceRegistrationsRequest, _device_registrations_pb2.ListDeviceRegistrationsResponse]
@@ -44,7 +46,9 @@ class DeviceRegistrationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _device_registrations_pb2.BatchRegisterDevicesRequest,
         context: _aio.ServicerContext[_device_registrations_pb2.BatchRegisterDevicesRequest, _abc.Awaitable[_device_registrations_pb2.BatchRegisterDevicesResponse]],
     ) -> _abc.Awaitable[_device_registrations_pb2.BatchRegisterDevicesResponse]:
-        """Registers up to 1,000 devices; one result each, in order."""
+        """Registers up to 1,000 devices; one result each, in order. A device that can't be registered, say to an unknown user,
+        has the error in its result and does not keep the others from it; a malformed request is refused as a whole.
+        """
 
     @_abc_1.abstractmethod
     def GetDeviceRegistration(

@@ -83,7 +83,9 @@ class OperationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CancelOperation(self, request, context):
-        """Cancels what no worker has taken yet. The rest is carried out.
+        """Cancels every recipient that no provider was called for yet. What is under way ends as it would have; a recipient
+        that waits for another try is FAILED with reason CANCELED, or OUTCOME_UNKNOWN where it may have got the push. The
+        operation ends when nothing is under way any more. A completed operation is a conflict, a canceled one is not.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

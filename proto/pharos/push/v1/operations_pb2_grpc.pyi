@@ -23,7 +23,10 @@ class OperationServiceStub:
     ListOperationErrors: _aio.UnaryUnaryMultiCallable[_operations_pb2.ListOperationErrorsRequest, _operations_pb2.ListOperationErrorsResponse]
     """Lists the recipients of an operation that failed or had no usable device, in the request's order."""
     CancelOperation: _aio.UnaryUnaryMultiCallable[_operations_pb2.CancelOperationRequest, _operations_pb2.CancelOperationResponse]
-    """Cancels what no worker has taken yet. The rest is carried out."""
+    """Cancels every recipient that no provider was called for yet. What is under way ends as it would have; a recipient
+    that waits for another try is FAILED with reason CANCELED, or OUTCOME_UNKNOWN where it may have got the push. The
+    operation ends when nothing is under way any more. A completed operation is a conflict, a canceled one is not.
+    """
 
 class OperationServiceServicer(metaclass=_abc_1.ABCMeta):
     """Sends as a whole."""
@@ -58,6 +61,9 @@ class OperationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _operations_pb2.CancelOperationRequest,
         context: _aio.ServicerContext[_operations_pb2.CancelOperationRequest, _abc.Awaitable[_operations_pb2.CancelOperationResponse]],
     ) -> _abc.Awaitable[_operations_pb2.CancelOperationResponse]:
-        """Cancels what no worker has taken yet. The rest is carried out."""
+        """Cancels every recipient that no provider was called for yet. What is under way ends as it would have; a recipient
+        that waits for another try is FAILED with reason CANCELED, or OUTCOME_UNKNOWN where it may have got the push. The
+        operation ends when nothing is under way any more. A completed operation is a conflict, a canceled one is not.
+        """
 
 def add_OperationServiceServicer_to_server(servicer: OperationServiceServicer, server: _aio.Server) -> None: ...

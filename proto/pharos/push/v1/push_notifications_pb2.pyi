@@ -168,7 +168,7 @@ class Schedule(_message.Message):
     SEND_AT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def send_at(self) -> _timestamp_pb2.Timestamp:
-        """Up to 35 days ahead."""
+        """Up to 35 days ahead. A time that is over means now."""
 
     def __init__(
         self,
@@ -436,23 +436,187 @@ class SendPushNotificationResponse(_message.Message):
 
     OPERATION_ID_FIELD_NUMBER: _builtins.int
     OPERATION_LOCATION_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
     operation_id: _builtins.str
-    """The operation that carries the send out."""
+    """The operation that carries the send out; empty for a dry run."""
     operation_location: _builtins.str
-    """Where the operation is fetched."""
+    """Where the operation is fetched; empty for a dry run."""
+    @_builtins.property
+    def dry_run(self) -> Global___DryRunReport:
+        """What the send would come to; of a dry run only."""
+
     def __init__(
         self,
         *,
         operation_id: _builtins.str = ...,
         operation_location: _builtins.str = ...,
+        dry_run: Global___DryRunReport | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["operation_id", b"operation_id", "operation_location", b"operation_location"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "operation_id", b"operation_id", "operation_location", b"operation_location"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SendPushNotificationResponse: _TypeAlias = SendPushNotificationResponse  # noqa: Y015
+
+@_typing.final
+class DryRunReport(_message.Message):
+    """What a send would come to if it were carried out now. Nothing is stored and no provider is called."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECIPIENTS_FIELD_NUMBER: _builtins.int
+    RESOLVED_FIELD_NUMBER: _builtins.int
+    UNADDRESSABLE_FIELD_NUMBER: _builtins.int
+    UNRENDERABLE_FIELD_NUMBER: _builtins.int
+    PROVIDERS_FIELD_NUMBER: _builtins.int
+    EXAMPLES_FIELD_NUMBER: _builtins.int
+    PROBLEMS_FIELD_NUMBER: _builtins.int
+    recipients: _builtins.int
+    """Recipients of the request: resolved and unaddressable ones."""
+    resolved: _builtins.int
+    """Recipients with a device that a provider could be called for."""
+    unaddressable: _builtins.int
+    """Recipients with no usable device."""
+    unrenderable: _builtins.int
+    """Recipients whose content can't be rendered with their variables."""
+    @_builtins.property
+    def providers(self) -> _containers.RepeatedCompositeFieldContainer[Global___DryRunProvider]:
+        """One entry for each provider that would be called."""
+
+    @_builtins.property
+    def examples(self) -> _containers.RepeatedCompositeFieldContainer[Global___DryRunExample]:
+        """The first 10 messages, as the providers would get them."""
+
+    @_builtins.property
+    def problems(self) -> _containers.RepeatedCompositeFieldContainer[Global___DryRunProblem]:
+        """The first 50 recipients that would not get the push, as far as can be known without calling a provider."""
+
+    def __init__(
+        self,
+        *,
+        recipients: _builtins.int = ...,
+        resolved: _builtins.int = ...,
+        unaddressable: _builtins.int = ...,
+        unrenderable: _builtins.int = ...,
+        providers: _abc.Iterable[Global___DryRunProvider] | None = ...,
+        examples: _abc.Iterable[Global___DryRunExample] | None = ...,
+        problems: _abc.Iterable[Global___DryRunProblem] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["examples", b"examples", "problems", b"problems", "providers", b"providers", "recipients", b"recipients", "resolved", b"resolved", "unaddressable", b"unaddressable", "unrenderable", b"unrenderable"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DryRunReport: _TypeAlias = DryRunReport  # noqa: Y015
+
+@_typing.final
+class DryRunProvider(_message.Message):
+    """The messages to one provider."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    MESSAGES_FIELD_NUMBER: _builtins.int
+    LARGEST_BYTES_FIELD_NUMBER: _builtins.int
+    LIMIT_BYTES_FIELD_NUMBER: _builtins.int
+    FITS_FIELD_NUMBER: _builtins.int
+    provider: _types_pb2.Provider.ValueType
+    """The provider."""
+    messages: _builtins.int
+    """Messages: one for each device."""
+    largest_bytes: _builtins.int
+    """Size of the largest one as the provider counts it, in bytes."""
+    limit_bytes: _builtins.int
+    """The provider's limit, in bytes."""
+    fits: _builtins.bool
+    """Whether every message is within the limit."""
+    def __init__(
+        self,
+        *,
+        provider: _types_pb2.Provider.ValueType = ...,
+        messages: _builtins.int = ...,
+        largest_bytes: _builtins.int = ...,
+        limit_bytes: _builtins.int = ...,
+        fits: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fits", b"fits", "largest_bytes", b"largest_bytes", "limit_bytes", b"limit_bytes", "messages", b"messages", "provider", b"provider"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DryRunProvider: _TypeAlias = DryRunProvider  # noqa: Y015
+
+@_typing.final
+class DryRunExample(_message.Message):
+    """One message of a dry run."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECIPIENT_INDEX_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
+    BYTES_FIELD_NUMBER: _builtins.int
+    MESSAGE_JSON_FIELD_NUMBER: _builtins.int
+    recipient_index: _builtins.int
+    """The recipient's place in the request's `to`, from 0."""
+    provider: _types_pb2.Provider.ValueType
+    """The device's push service."""
+    token: _builtins.str
+    """The device's token."""
+    bytes: _builtins.int
+    """Its size as the provider counts it, in bytes."""
+    message_json: _builtins.bytes
+    """The message: FCM's request body or the APNs payload, as a JSON object."""
+    def __init__(
+        self,
+        *,
+        recipient_index: _builtins.int = ...,
+        provider: _types_pb2.Provider.ValueType = ...,
+        token: _builtins.str = ...,
+        bytes: _builtins.int = ...,
+        message_json: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "message_json", b"message_json", "provider", b"provider", "recipient_index", b"recipient_index", "token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DryRunExample: _TypeAlias = DryRunExample  # noqa: Y015
+
+@_typing.final
+class DryRunProblem(_message.Message):
+    """A recipient that would not get the push."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECIPIENT_INDEX_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    recipient_index: _builtins.int
+    """The recipient's place in the request's `to`, from 0."""
+    reason: _types_pb2.DeliveryReason.ValueType
+    """Why."""
+    message: _builtins.str
+    """The reason in words."""
+    def __init__(
+        self,
+        *,
+        recipient_index: _builtins.int = ...,
+        reason: _types_pb2.DeliveryReason.ValueType = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "reason", b"reason", "recipient_index", b"recipient_index"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DryRunProblem: _TypeAlias = DryRunProblem  # noqa: Y015
 
 @_typing.final
 class DeviceResult(_message.Message):

@@ -127,6 +127,8 @@ class _DeliveryReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Delive
     """A provider was called and its answer never came."""
     DELIVERY_REASON_POISON: _DeliveryReason.ValueType  # 16
     """Workers kept dying on this recipient."""
+    DELIVERY_REASON_CANCELED: _DeliveryReason.ValueType  # 17
+    """The operation was canceled after a provider had been called for this recipient and before one accepted the push."""
 
 class DeliveryReason(_DeliveryReason, metaclass=_DeliveryReasonEnumTypeWrapper):
     """Why a recipient or a device did not get the push. Names are stable; new ones may be added."""
@@ -165,6 +167,8 @@ DELIVERY_REASON_OUTCOME_UNKNOWN: DeliveryReason.ValueType  # 15
 """A provider was called and its answer never came."""
 DELIVERY_REASON_POISON: DeliveryReason.ValueType  # 16
 """Workers kept dying on this recipient."""
+DELIVERY_REASON_CANCELED: DeliveryReason.ValueType  # 17
+"""The operation was canceled after a provider had been called for this recipient and before one accepted the push."""
 Global___DeliveryReason: _TypeAlias = DeliveryReason  # noqa: Y015
 
 @_typing.final
