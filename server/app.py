@@ -24,6 +24,7 @@ from server.config import Config
 from server.dispatch.gates import Gates
 from server.dispatch.job_run import Parts
 from server.dispatch.rendering import Renderings
+from server.dispatch.scheduler import run_schedule
 from server.dispatch.upkeep import keep_up
 from server.dispatch.worker import Worker
 from server.domain import ids
@@ -47,6 +48,7 @@ from server.store.operations import Operations
 from server.store.partitions import Partitions
 from server.store.registrations import Registrations
 from server.store.retention import Retention
+from server.store.schedule import Schedule
 from server.store.users import Users
 from server.watch.stream import StatusStreams
 from server.watch.tailer import Tailer
@@ -80,6 +82,7 @@ async def work(config: Config, name: str) -> None:
         parts = Parts(Jobs(database), senders, Renderings(Renderer()), Gates(), hints, config.lease)
         worker = Worker(parts, hints.jobs)
         process.start(hints.run())
+        process.start(run_schedule(Schedule(database), hints))
         process.start(
             keep_up(
                 Partitions(database).make, RequestKeys(database).expire, Retention(database, config.retention).enforce

@@ -4,25 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import TypeVar
 from uuid import UUID, uuid5
 
 import structlog
 
 from server.dispatch.clock import Clock
 from server.dispatch.gates import Gates
-from server.dispatch.plan import Reach, plan
 from server.dispatch.ports import Announcer, JobStore, Senders
 from server.dispatch.removals import RemovalGuard
 from server.dispatch.rendering import Renderings
 from server.domain.credentials import CredentialType, SealedCredential
-from server.domain.delivery import DeadDevice, DeviceState, End, RecipientState, dead_device, expire, postpone, settle
+from server.domain.delivery import (
+    DeadDevice,
+    DeviceState,
+    End,
+    RecipientState,
+    call_off,
+    dead_device,
+    expire,
+    postpone,
+    settle,
+)
 from server.domain.errors import Unavailable
 from server.domain.ids import notification_uuid
 from server.domain.jobs import MOST_PICKS, Flush, Job
 from server.domain.operations import Status
+from server.domain.plan import Reach, plan
 from server.domain.pushes import Provider, Push
 from server.domain.reasons import Reason
 from server.domain.templates import RenderError
@@ -33,6 +44,8 @@ FLUSH_PUSHES = 250  # ended calls after which a flush is due; a kill -9 repeats 
 FLUSH_SECONDS = 0.25
 UNPREPARED_SECONDS = 0.5  # before a job that could not be looked at goes back to the queue
 WIDTH = 64  # pushes of one job under way at once
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +69,7 @@ class JobRun:
         self._parts = parts
         self._clock = Clock(job.claimed_at)
         self._stopping = False
+        self._canceled = job.canceled
         self._delivered = False
         self._credentials: dict[Provider, SealedCredential] = {}
         self._waiting: dict[int, RecipientState] = {}  # not final, or final and not yet flushed
@@ -70,6 +84,12 @@ class JobRun:
 
     async def run(self) -> None:
         """Carry the job out. Raises ``LeaseLost``, also inside an ExceptionGroup, when another worker has taken it."""
+        if self._canceled:
+            self._call_off(
+                self.job.begun.get(n) or RecipientState(n, r.user_id) for n, r in self.job.recipients.items()
+            )
+            await self._finish()
+            return
         if self.job.picks > MOST_PICKS:
             await self._defuse()
             return
@@ -77,7 +97,7 @@ class JobRun:
             await self._prepare()
         except Unavailable:  # nothing was begun: the claim does not count against the job
             await asyncio.sleep(UNPREPARED_SECONDS)
-            await self._patiently(lambda: self._parts.store.give_back(self.job.lease))
+            await self._patiently(lambda: self._parts.store.give_back(self.job))
             return
         async with asyncio.TaskGroup() as group:
             group.create_task(self._flush_regularly())
@@ -99,8 +119,9 @@ class JobRun:
     async def _prepare(self) -> None:
         credentials = await self._parts.store.credentials(self.job)
         self._choose(credentials)
-        expansions = await self._parts.store.expand(self.job)
-        made = plan(self.job, expansions, Reach(self._credentials, self._deleted()))
+        job = self.job
+        expansions = await self._parts.store.expand(job.lease.account_id, job.app_id, job.recipients)
+        made = plan(job.recipients, job.begun, expansions, Reach(self._credentials, self._deleted()))
         self._ends.extend(made.ends)
         now = self._clock.now()
         for state in made.states:
@@ -138,7 +159,7 @@ class JobRun:
             if self._answered >= FLUSH_PUSHES:
                 async with self._recording:  # sending does not run ahead of a database that can't be reached
                     pass
-            if self._stopping:
+            if self._stopping or self._canceled:
                 return
             await self._push(state, device)
             self._end_if_decided(state)
@@ -192,9 +213,16 @@ class JobRun:
             if (self._ends or self._answered) and not self._delivered:
                 await self._flush(keep=True, wait=self._parts.lease)
 
+    def _call_off(self, states: Iterable[RecipientState]) -> None:
+        """End recipients of a canceled operation."""
+        self._ends.extend(call_off(state, lost=self.job.lost) for state in states)
+
     async def _finish(self) -> None:
+        if self._canceled:
+            self._call_off(self._waiting.values())
+            self._waiting.clear()
         if self._stopping and not self._ends and not any(state.begun for state in self._waiting.values()):
-            await self._parts.store.give_back(self.job.lease)
+            await self._parts.store.give_back(self.job)
         else:
             await self._flush(keep=False, wait=self._wait())
 
@@ -220,22 +248,21 @@ class JobRun:
             apn_credential=self._credential_id(Provider.APN),
         )
         async with self._recording:
-            await self._patiently(lambda: self._parts.store.flush(self.job, flush))
+            flushed = await self._patiently(lambda: self._parts.store.flush(self.job, flush))
+        self._canceled |= flushed.canceled
         if ends:
             self._parts.announcer.announce_feed(self.job.lease.account_id)
 
-    async def _patiently(self, write: Callable[[], Awaitable[object]]) -> None:
+    async def _patiently(self, write: Callable[[], Awaitable[T]]) -> T:
         """Do a fenced write once the database can be reached."""
         delay = 0.05
         while True:
             try:
-                await write()
+                return await write()
             except Unavailable:
                 log.warning("a job waits for the database", job_id=str(self.job.lease.job_id))
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, 2.0)
-            else:
-                return
 
     def _credential_id(self, provider: Provider) -> UUID | None:
         credential = self._credentials.get(provider)

@@ -125,6 +125,23 @@ def expire(devices: Iterable[DeviceState], now: datetime, deadline: datetime) ->
             device.fail(device.reason or Reason.EXPIRED)
 
 
+def call_off(state: RecipientState, *, lost: bool) -> End:
+    """Return how a recipient ends whose operation was canceled: no provider is called for it any more.
+
+    CANCELED only where certainly none was. ``lost``: a worker that had the recipient died, and may have called one.
+    """
+    uncalled = not any(device.attempts or device.decided for device in state.devices)
+    if uncalled and not lost:
+        return End(state.index, state.user_id, Status.CANCELED, Reason.NONE)
+    for device in state.devices:
+        if not device.decided:
+            unknown = lost or device.reason is Reason.OUTCOME_UNKNOWN
+            device.fail(Reason.OUTCOME_UNKNOWN if unknown else Reason.CANCELED)
+    if not state.devices:
+        return End(state.index, state.user_id, Status.FAILED, Reason.OUTCOME_UNKNOWN)
+    return state.end()
+
+
 def dead_device(device: DeviceState, outcome: Outcome, claimed_at: datetime) -> DeadDevice | None:
     """Return the device to remove after this outcome, if any.
 

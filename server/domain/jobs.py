@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from server.domain.delivery import DeadDevice, End, RecipientState
-from server.domain.operations import Message, Recipient
+from server.domain.operations import Message, OperationStatus, Recipient
 from server.domain.pushes import Provider
 
 MOST_PICKS = 5  # claims without a flush after which a job is split
@@ -49,6 +49,8 @@ class Job:
     small: bool  # of a small send
     recipients: Mapping[int, Recipient]
     begun: Mapping[int, RecipientState] = field(default_factory=dict)
+    canceled: bool = False  # its operation was canceled before the claim: no provider may be called
+    lost: bool = False  # an earlier lease of it expired: whom that worker called is not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,3 +86,11 @@ class Flush:
     wait: timedelta
     fcm_credential: UUID | None = None
     apn_credential: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Flushed:
+    """What a flush found: the operation's status where recipients ended, and whether it was canceled meanwhile."""
+
+    operation: OperationStatus | None
+    canceled: bool

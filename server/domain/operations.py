@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import IntEnum
 from uuid import UUID
 
@@ -14,6 +14,7 @@ from server.domain.templates import ContentSource
 
 BATCH_SIZE = 500  # recipients a batch; fixed, since a recipient's index tells its batch
 SMALL_SEND = 100  # recipients up to which a send takes the fast lane
+FARTHEST_SCHEDULE = timedelta(days=35)
 
 
 class OperationStatus(IntEnum):
@@ -64,7 +65,10 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class NewOperation:
-    """A send that passed validation. Credentials are set only where the request named them; ``ttl`` is in seconds."""
+    """A send that passed validation.
+
+    Credentials are set only where the request named them; ``ttl`` is in seconds; ``send_at`` is None for now.
+    """
 
     app_id: UUID
     app_name: str
@@ -74,6 +78,7 @@ class NewOperation:
     tags: Mapping[str, str]
     ttl: int | None
     recipients: Sequence[Recipient]
+    send_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import msgspec
 
 from server.domain.credentials import SealedCredential
 from server.domain.delivery import DeadDevice, DeviceState, End, RecipientState
-from server.domain.jobs import MOST_PICKS, Expansion, Flush, Job, Lease, LeaseLost, UserDevice
+from server.domain.jobs import MOST_PICKS, Expansion, Flush, Flushed, Job, Lease, LeaseLost, UserDevice
 from server.domain.operations import OperationStatus, Recipient
 from server.store import transactions
 from server.store.database import Connection, Database
@@ -39,7 +39,7 @@ class Jobs:
         """Take up to ``small`` jobs of small sends and ``bulk`` of others that are due."""
         async with self._database.connection() as connection:
             rows = await connection.fetch(_SQL.claim, small, bulk, lease)
-        return [_job(row) for row in rows]
+        return [job_from(row) for row in rows]
 
     async def credentials(self, job: Job) -> list[SealedCredential]:
         """Return the credentials that the job's send uses now."""
@@ -58,30 +58,28 @@ class Jobs:
             for row in rows
         ]
 
-    async def expand(self, job: Job) -> dict[int, Expansion]:
-        """Return the users among the job's recipients with their devices, by recipient index: one query."""
-        users = {index: recipient.user_id for index, recipient in job.recipients.items() if recipient.user_id}
+    async def expand(self, account: UUID, app: UUID, recipients: Mapping[int, Recipient]) -> dict[int, Expansion]:
+        """Return the users among the recipients with their devices under the app, by recipient index: one query."""
+        users = {index: recipient.user_id for index, recipient in recipients.items() if recipient.user_id}
         if not users:
             return {}
         async with self._database.connection() as connection:
-            rows = await connection.fetch(
-                _SQL.expand, job.lease.account_id, job.app_id, list(users), list(users.values())
-            )
+            rows = await connection.fetch(_SQL.expand, account, app, list(users), list(users.values()))
         return _expansions(rows)
 
-    async def flush(self, job: Job, flush: Flush) -> OperationStatus | None:
-        """Record in one transaction and return the operation's status where recipients ended.
+    async def flush(self, job: Job, flush: Flush) -> Flushed:
+        """Record in one transaction and return what it came to.
 
         Raises ``LeaseLost`` and ``Unavailable``: then nothing was recorded, except that a commit whose answer got lost
         counts once however often the flush is repeated.
         """
         if not flush.dead:
             async with self._database.connection() as connection:
-                return await _flush(connection, job, flush)
+                return await record(connection, job, flush)
 
-        async def work(connection: Connection) -> OperationStatus | None:
+        async def work(connection: Connection) -> Flushed:
             await _remove_dead(connection, job, flush.dead)
-            return await _flush(connection, job, flush)
+            return await record(connection, job, flush)
 
         return await transactions.run(self._database, work)
 
@@ -97,10 +95,11 @@ class Jobs:
             )
         return {row["lease"] for row in rows}
 
-    async def give_back(self, lease: Lease) -> None:
+    async def give_back(self, job: Job) -> None:
         """Return a job at once, as if it had not been claimed."""
+        lease = job.lease
         async with self._database.connection() as connection:
-            await connection.execute(_SQL.give_back, lease.account_id, lease.job_id, lease.lease)
+            await connection.execute(_SQL.give_back, lease.account_id, lease.job_id, lease.lease, job.lost)
 
     async def split(self, job: Job) -> None:
         """Replace the job by two with half of its recipients each, which get one more try before they are split too.
@@ -121,7 +120,8 @@ class Jobs:
             )
 
 
-async def _flush(connection: Connection, job: Job, flush: Flush) -> OperationStatus | None:
+async def record(connection: Connection, job: Job, flush: Flush) -> Flushed:
+    """Flush in the caller's transaction; what is dead apart."""
     ends = flush.ends
     row = await connection.fetchrow(
         _SQL.flush,
@@ -142,11 +142,12 @@ async def _flush(connection: Connection, job: Job, flush: Flush) -> OperationSta
         list(flush.rest),
         _encode_progress(flush.begun) if flush.begun else None,
         flush.keep,
+        job.lost,
     )
     if not row["held"]:
         raise LeaseLost
     status = row["operation_status"]
-    return None if status is None else OperationStatus(status)
+    return Flushed(None if status is None else OperationStatus(status), row["canceled"])
 
 
 async def _remove_dead(connection: Connection, job: Job, dead: Sequence[DeadDevice]) -> None:
@@ -161,7 +162,8 @@ async def _remove_dead(connection: Connection, job: Job, dead: Sequence[DeadDevi
         await connection.execute(_SQL.remove_empty_registrations, account, registrations)
 
 
-def _job(row: asyncpg.Record) -> Job:
+def job_from(row: asyncpg.Record) -> Job:
+    """Return the job in a row of ``claim``."""
     recipients = _recipients(row)
     begun = _decode_progress(row["progress"]) if row["progress"] else []
     return Job(
@@ -179,6 +181,8 @@ def _job(row: asyncpg.Record) -> Job:
         small=row["lane"] == 0,
         recipients=recipients,
         begun={state.index: state for state in begun if state.index in recipients},
+        canceled=row["called_off"],
+        lost=row["lost"],
     )
 
 

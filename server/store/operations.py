@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from uuid import UUID
 
 import asyncpg
@@ -71,6 +72,12 @@ class Operations:
 
         return await transactions.run(self._database, work)
 
+    async def now(self) -> datetime:
+        """Return the time of the clock that decides when a send is due."""
+        async with self._database.connection() as connection:
+            time: datetime = await connection.fetchval(_SQL.now)
+        return time
+
     async def get(self, account: UUID, operation_id: UUID) -> Operation | None:
         """Return the operation, or None."""
         async with self._database.connection() as connection:
@@ -94,6 +101,7 @@ async def _insert(connection: Connection, account: UUID, new: NewOperation) -> U
         len(new.recipients),
         0 if len(new.recipients) <= SMALL_SEND else 1,
         len(batches),
+        new.send_at,
     )
     await connection.executemany(
         _SQL.insert_batch, [(account, operation_id, number, *columns) for number, columns in enumerate(batches)]

@@ -18,7 +18,7 @@ _SQL = Statements("retention")
 
 
 class Retention:
-    """Keeps operations, notifications and events for ``kept`` after their end."""
+    """Keeps operations, notifications and events for ``kept`` after their end, and an app's totals as long as the app."""
 
     def __init__(self, database: Database, kept: timedelta) -> None:
         self._database = database
@@ -34,6 +34,7 @@ class Retention:
 
     async def _delete_events(self, connection: Connection) -> None:
         await connection.execute(_SQL.delete_events, self._kept)
+        await connection.execute(_SQL.forget_totals)
 
     async def _remove(self, day: date) -> None:
         first, end = _first_id(day), _first_id(day + timedelta(days=1))

@@ -8,11 +8,13 @@ bulk as materialized (
   select account_id, job_id from jobs where lane = 1 and due_at <= now()
   order by due_at limit $2 for update skip locked),
 claimed as (
-  update jobs j set lease = gen_random_uuid(), picks = j.picks + 1, due_at = clock_timestamp() + $3::interval
+  update jobs j set lease = gen_random_uuid(), picks = j.picks + 1, due_at = clock_timestamp() + $3::interval,
+                    lost = j.lost or (j.lease is not null and not j.canceled)  -- of a canceled one nobody calls
   from (select * from small union all select * from bulk) due
   where j.account_id = due.account_id and j.job_id = due.job_id
-  returning j.account_id, j.job_id, j.operation_id, j.batch_no, j.lane, j.picks, j.lease, j.indexes, j.progress)
-select c.*, clock_timestamp() as claimed_at,
+  returning j.account_id, j.job_id, j.operation_id, j.batch_no, j.lane, j.picks, j.lease, j.indexes, j.progress,
+            j.lost, j.canceled)
+select c.*, clock_timestamp() as claimed_at, c.canceled or o.canceled_at is not null as called_off,
        o.app_id, o.fcm_credential, o.apn_credential, o.message, o.ttl, o.due_at as operation_due_at, o.deadline,
        b.first_index, b.user_ids, b.tokens, b.providers, b.variables
 from claimed c
@@ -37,10 +39,11 @@ left join devices d on d.account_id = $1 and d.user_id = r.user_id and d.app_id 
 order by r.index, d.added
 
 -- name: flush
--- The fence (the job with my lease), the ends, the counts, the event, and the job's rest or end: one statement.
--- Locks in this order: job, operation, feed. Answers one row; `held` false: the lease was lost and nothing changed.
+-- The fence (the job with my lease), the ends, the counts, the totals, the event, and the job's rest or end: one
+-- statement. Locks in this order: job, operation, app day, feed. Answers one row; `held` false: the lease was lost and
+-- nothing changed. `canceled` is read from the locked job, so that a cancel that committed before this is always seen.
 with job as (
-  select account_id, job_id from jobs where account_id = $1 and job_id = $2 and lease = $3 for update),
+  select account_id, job_id, canceled from jobs where account_id = $1 and job_id = $2 and lease = $3 for update),
 ended as (
   insert into notifications (account_id, operation_id, index, status, reason, user_id, providers,
                              fcm_credential, apn_credential, devices)
@@ -55,6 +58,7 @@ changed as (
   select count(*)::integer as n,
          (count(*) filter (where status = 3))::integer as sent,
          (count(*) filter (where status = 4))::integer as failed,
+         (count(*) filter (where status = 5))::integer as canceled,
          (count(*) filter (where status = 6))::integer as unaddressable,
          array_agg(index order by index) as indexes,
          string_agg(set_byte('\x00'::bytea, 0, status), ''::bytea order by index) as statuses,
@@ -63,16 +67,25 @@ changed as (
 counted as (
   update operations o
   set sent = o.sent + c.sent, failed = o.failed + c.failed, unaddressable = o.unaddressable + c.unaddressable,
+      canceled = o.canceled + c.canceled,
       status = case when o.sent + o.failed + o.unaddressable + o.canceled + c.n < o.recipients then o.status
-                    when o.canceled > 0 then 4 else 3 end,
+                    when o.canceled + c.canceled > 0 then 4 else 3 end,
       ended_at = case when o.sent + o.failed + o.unaddressable + o.canceled + c.n = o.recipients then clock_timestamp() end,
       updated_at = clock_timestamp()
   from changed c
   where o.account_id = $1 and o.operation_id = $4 and c.n > 0
   returning o.status, o.recipients, o.unaddressable, o.sent, o.failed, o.canceled, o.created_at, o.updated_at,
-            c.indexes, c.statuses, c.reasons),
+            o.app_id, c.indexes, c.statuses, c.reasons),
+tallied as (
+  insert into app_days as a (account_id, app_id, day, sent, failed, canceled, unaddressable)
+  select $1, counted.app_id, (counted.updated_at at time zone 'utc')::date, c.sent, c.failed, c.canceled, c.unaddressable
+  from counted, changed c
+  on conflict (account_id, app_id, day) do update
+  set sent = a.sent + excluded.sent, failed = a.failed + excluded.failed, canceled = a.canceled + excluded.canceled,
+      unaddressable = a.unaddressable + excluded.unaddressable
+  returning day),
 fed as (
-  update feeds f set last_seq = f.last_seq + 1 from counted where f.account_id = $1 returning f.last_seq),
+  update feeds f set last_seq = f.last_seq + 1 from tallied where f.account_id = $1 returning f.last_seq),
 told as (
   insert into events (account_id, seq, operation_id, at, indexes, statuses, reasons,
                       status, recipients, unaddressable, sent, failed, canceled, created_at)
@@ -83,11 +96,13 @@ finished as (
   delete from jobs j using job where j.account_id = job.account_id and j.job_id = job.job_id and $13::boolean),
 rest as (
   update jobs j
-  set due_at = clock_timestamp() + $14::interval, indexes = $15::integer[], progress = $16::bytea, picks = 0,
-      lease = case when $17::boolean then j.lease end
+  set due_at = clock_timestamp() + case when job.canceled and not $17::boolean then interval '0' else $14::interval end,
+      indexes = $15::integer[], progress = $16::bytea, picks = 0, lease = case when $17::boolean then j.lease end,
+      lost = case when $17::boolean then j.lost else $18::boolean end
   from job
   where j.account_id = job.account_id and j.job_id = job.job_id and not $13::boolean)
-select exists (select from job) as held, (select status from counted) as operation_status
+select exists (select from job) as held, (select status from counted) as operation_status,
+       coalesce((select canceled from job), false) as canceled
 
 -- name: extend
 -- Keeps leases alive; answers those still held.
@@ -98,17 +113,17 @@ returning j.lease
 
 -- name: give_back
 -- A graceful stop: the claim is not counted. The rest is what flush left.
-update jobs set due_at = clock_timestamp(), picks = greatest(picks - 1, 0), lease = null
+update jobs set due_at = clock_timestamp(), picks = greatest(picks - 1, 0), lease = null, lost = $4
 where account_id = $1 and job_id = $2 and lease = $3
 
 -- name: split
 -- A job that keeps killing its workers becomes two, each with half of its recipients.
 with job as (
   delete from jobs where account_id = $1 and job_id = $2 and lease = $3
-  returning account_id, operation_id, batch_no, lane, progress)
-insert into jobs (account_id, operation_id, batch_no, lane, due_at, picks, indexes, progress)
+  returning account_id, operation_id, batch_no, lane, progress, canceled, lost)
+insert into jobs (account_id, operation_id, batch_no, lane, due_at, picks, indexes, progress, canceled, lost)
 select job.account_id, job.operation_id, job.batch_no, job.lane, clock_timestamp(),
-       case when cardinality(half.indexes) > 1 then $6 else 0 end, half.indexes, job.progress
+       case when cardinality(half.indexes) > 1 then $6 else 0 end, half.indexes, job.progress, job.canceled, job.lost
 from job, (values ($4::integer[]), ($5::integer[])) as half (indexes)
 
 -- name: remove_dead

@@ -11,16 +11,20 @@ from credentials c join apps a using (account_id, app_id)
 where c.account_id = $1 and (c.credential_id = any($2::uuid[]) or (c.app_id = $3 and c.is_default))
 
 -- name: insert_operation
+-- A time that is over means now. The jobs of a send that waits for its time are in lanes of their own.
 with ids as (select new_operation_id() as operation_id, clock_timestamp() as at),
+timed as (select operation_id, at, greatest(at, $13::timestamptz) as due_at from ids),
 operation as (
   insert into operations (account_id, operation_id, app_id, app_name, fcm_credential, apn_credential, message, tags, ttl,
                           due_at, deadline, created_at, updated_at, status, recipients)
-  select $1, ids.operation_id, $2, $3, $4, $5, $6, $7, $8, ids.at, ids.at + $9::interval, ids.at, ids.at, 2, $10
-  from ids
-  returning operation_id, due_at),
+  select $1, operation_id, $2, $3, $4, $5, $6, $7, $8, due_at, due_at + $9::interval, at, at,
+         case when due_at > at then 1 else 2 end, $10
+  from timed
+  returning operation_id, due_at, status),
 queued as (
   insert into jobs (account_id, operation_id, batch_no, lane, due_at)
-  select $1, operation_id, batch_no, $11, due_at from operation, generate_series(0, $12 - 1) as batch_no)
+  select $1, operation_id, batch_no, $11 + case when status = 1 then 2 else 0 end, due_at
+  from operation, generate_series(0, $12 - 1) as batch_no)
 select operation_id from operation
 
 -- name: insert_batch
@@ -37,3 +41,6 @@ from fed, operations o where o.account_id = $1 and o.operation_id = $2
 -- name: get
 select operation_id, status, recipients, unaddressable, sent, failed, canceled, created_at, updated_at
 from operations where account_id = $1 and operation_id = $2
+
+-- name: now
+select now()

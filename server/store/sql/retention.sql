@@ -18,6 +18,10 @@ select drop_day($1)
 -- name: delete_operations
 delete from operations where operation_id >= $1 and operation_id < $2
 
+-- name: forget_totals
+-- Those of apps that are no more.
+delete from app_days d where not exists (select from apps a where a.account_id = d.account_id and a.app_id = d.app_id)
+
 -- name: delete_events
 -- By sequence and not by time, so that what is left of a feed has no hole.
 delete from events e

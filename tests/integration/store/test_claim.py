@@ -100,7 +100,7 @@ async def test_a_lease_is_extended_only_for_who_holds_it(sending: Sending, jobs:
 async def test_work_given_back_is_due_at_once_and_was_never_claimed(sending: Sending, jobs: Jobs) -> None:
     await sending.accept(2)
     first = await sending.claim_one()
-    await jobs.give_back(first.lease)
+    await jobs.give_back(first)
     second = await sending.claim_one()
     assert (second.picks, dict(second.recipients)) == (1, dict(first.recipients))
 
@@ -110,7 +110,7 @@ async def test_i6_who_lost_the_lease_gives_nothing_back(sending: Sending, jobs: 
     first = await sending.claim_one()
     await sending.make_due()
     second = await sending.claim_one()
-    await jobs.give_back(first.lease)
+    await jobs.give_back(first)
     assert await sending.claim() == []
     await jobs.flush(second, all_sent(second))
 
@@ -130,7 +130,7 @@ async def test_the_flush_reads_no_partition(sending: Sending, jobs: Jobs) -> Non
     job = await sending.claim_one()
     nothing: list[object] = [[], [], [], [], [], [], None, None]
     arguments = (job.lease.account_id, job.lease.job_id, job.lease.lease, job.operation_id, *nothing)
-    plan = await _explain(sending, _SQL.flush, *arguments, False, LEASE, [0, 1, 2], None, True)
+    plan = await _explain(sending, _SQL.flush, *arguments, False, LEASE, [0, 1, 2], None, True, False)
     assert " on batches" not in plan
     assert re.findall(r"Scan.* on notifications", plan) == []
     assert "Insert on notifications" in plan

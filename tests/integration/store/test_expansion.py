@@ -16,9 +16,14 @@ from tests.integration.store.sending import Sending, tokens, users
 _FCM, _APN, _SANDBOX = CredentialType.FCM, CredentialType.APN, CredentialType.APN_SANDBOX
 
 
+async def expanded(sending: Sending, jobs: Jobs) -> dict[int, Expansion]:
+    job = await sending.claim_one()
+    return await jobs.expand(job.lease.account_id, job.app_id, job.recipients)
+
+
 async def _expanded(sending: Sending, jobs: Jobs, *user_ids: UUID) -> list[Expansion]:
     await sending.accept(users(*user_ids))
-    found = await jobs.expand(await sending.claim_one())
+    found = await expanded(sending, jobs)
     return [found[index] for index in range(len(user_ids))]
 
 
@@ -56,14 +61,14 @@ async def test_devices_of_another_app_are_not_reached(sending: Sending, jobs: Jo
     user = await sending.user("a")
     app, name = await sending.fetch("select app_id, name from apps where name = 'other'"), "other"
     await sending.accept(users(user), app_id=app[0]["app_id"], app_name=name)
-    found = await jobs.expand(await sending.claim_one())
+    found = await expanded(sending, jobs)
     assert found == {0: Expansion(known=True, deleted=False, devices=[])}
 
 
 async def test_tokens_are_not_expanded(sending: Sending, jobs: Jobs) -> None:
     user = await sending.user("a")
     await sending.accept([*tokens(1), Recipient(user_id=user)])
-    assert list(await jobs.expand(await sending.claim_one())) == [1]
+    assert list(await expanded(sending, jobs)) == [1]
 
 
 async def _used(sending: Sending, jobs: Jobs, **named: UUID) -> set[UUID]:

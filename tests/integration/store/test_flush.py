@@ -30,10 +30,10 @@ async def test_a_send_is_completed_by_the_flush_of_its_last_recipient(sending: S
     operation = await sending.accept(3)
     job = await sending.claim_one()
     part = flush_of([sent(0), failed(2)], rest=[1], keep=True, wait=timedelta(seconds=30))
-    assert await jobs.flush(job, part) is OperationStatus.PROCESSING
+    assert (await jobs.flush(job, part)).operation is OperationStatus.PROCESSING
     assert not await sending.completed(operation)
     await sending.audit()
-    assert await jobs.flush(job, flush_of([sent(1)])) is OperationStatus.COMPLETED
+    assert (await jobs.flush(job, flush_of([sent(1)]))).operation is OperationStatus.COMPLETED
     read = await Operations(sending.database).get(sending.account, operation)
     assert read is not None
     assert (read.counts.sent, read.counts.failed, read.counts.waiting) == (2, 1, 0)
@@ -45,7 +45,7 @@ async def test_a_send_to_nobody_reachable_is_completed_too(sending: Sending, job
     operation = await sending.accept(users(await sending.user()))
     job = await sending.claim_one()
     end = End(0, job.recipients[0].user_id, Status.UNADDRESSABLE, Reason.NO_DEVICE)
-    assert await jobs.flush(job, flush_of([end])) is OperationStatus.COMPLETED
+    assert (await jobs.flush(job, flush_of([end]))).operation is OperationStatus.COMPLETED
     read = await Operations(sending.database).get(sending.account, operation)
     assert read is not None
     assert (read.counts.recipients, read.counts.total, read.counts.unaddressable) == (1, 0, 1)
@@ -94,7 +94,7 @@ async def test_a_flush_repeated_after_an_unknown_commit_counts_once(sending: Sen
     job = await sending.claim_one()
     part = flush_of([sent(0), failed(1)], rest=[2], keep=True, wait=timedelta(seconds=30))
     await jobs.flush(job, part)  # committed, but the worker never heard of it
-    assert await jobs.flush(job, part) is None
+    assert (await jobs.flush(job, part)).operation is None
     await sending.audit()
     await jobs.flush(job, flush_of([sent(2)]))
     assert await sending.completed(operation)
@@ -150,7 +150,8 @@ async def test_i5_two_flushes_of_one_send_wait_for_each_other_and_both_count(sen
         await other.execute("select from operations where operation_id = $1 for update", operation)
         flushes = [asyncio.ensure_future(jobs.flush(job, all_sent(job))) for job in (first, second)]
         await _until_waiting(other, 2)
-    assert set(await asyncio.gather(*flushes)) == {OperationStatus.PROCESSING, OperationStatus.COMPLETED}
+    statuses = {flushed.operation for flushed in await asyncio.gather(*flushes)}
+    assert statuses == {OperationStatus.PROCESSING, OperationStatus.COMPLETED}
     await sending.audit()
 
 

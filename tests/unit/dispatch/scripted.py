@@ -16,8 +16,8 @@ from server.dispatch.job_run import Parts
 from server.dispatch.rendering import Renderings
 from server.domain.credentials import CredentialType, SealedCredential
 from server.domain.delivery import End
-from server.domain.jobs import Expansion, Flush, Job, Lease
-from server.domain.operations import Message, OperationStatus, Recipient
+from server.domain.jobs import Expansion, Flush, Flushed, Job, Lease
+from server.domain.operations import Message, Recipient
 from server.domain.outcomes import Accepted, Outcome
 from server.domain.pushes import Presentation, Provider, Push
 from server.domain.templates import ContentSource
@@ -105,9 +105,13 @@ class Announcements:
 
     def __init__(self) -> None:
         self.feeds: list[UUID] = []
+        self.jobs = 0
 
     def announce_feed(self, account_id: UUID) -> None:
         self.feeds.append(account_id)
+
+    def announce_jobs(self) -> None:
+        self.jobs += 1
 
 
 @dataclass
@@ -119,6 +123,7 @@ class MemoryStore:
     flushes: list[Flush] = field(default_factory=list)
     given_back: int = 0
     halved: int = 0
+    canceled: bool = False  # what flushes say of the operation
     before_flush: Callable[[], Any] | None = None  # awaited first; may raise
 
     @property
@@ -131,19 +136,24 @@ class MemoryStore:
     async def credentials(self, job: Job) -> list[SealedCredential]:  # noqa: ARG002 - as the port has it
         return list(self.sealed)
 
-    async def expand(self, job: Job) -> dict[int, Expansion]:  # noqa: ARG002 - as the port has it
+    async def expand(
+        self,
+        account: UUID,  # noqa: ARG002 - as the port has it
+        app: UUID,  # noqa: ARG002
+        recipients: Mapping[int, Recipient],  # noqa: ARG002
+    ) -> dict[int, Expansion]:
         return dict(self.expansions)
 
-    async def flush(self, job: Job, flush: Flush) -> OperationStatus | None:  # noqa: ARG002 - as the port has it
+    async def flush(self, job: Job, flush: Flush) -> Flushed:  # noqa: ARG002 - as the port has it
         if self.before_flush is not None:
             await self.before_flush()
         self.flushes.append(flush)
-        return None
+        return Flushed(None, self.canceled)
 
     async def extend(self, leases: Sequence[Lease], lease: timedelta) -> set[UUID]:  # noqa: ARG002 - as the port has it
         return {held.lease for held in leases}
 
-    async def give_back(self, lease: Lease) -> None:  # noqa: ARG002 - as the port has it
+    async def give_back(self, job: Job) -> None:  # noqa: ARG002 - as the port has it
         self.given_back += 1
 
     async def split(self, job: Job) -> None:  # noqa: ARG002 - as the port has it

@@ -302,3 +302,32 @@ async def test_a_job_that_could_not_be_looked_at_goes_back_uncounted(monkeypatch
     monkeypatch.setattr(job_run, "UNPREPARED_SECONDS", 0.0)
     await _run(JobRun(job_of(tokens(2)), parts_of(store, providers)))
     assert (store.given_back, store.flushes, providers.calls) == (1, [], [])
+
+
+async def test_i9_a_job_of_a_canceled_operation_is_ended_without_a_call() -> None:
+    store, providers = MemoryStore(), Providers()
+    tried = RecipientState(1, None, [DeviceState(Provider.FCM, "t1", attempts=1, tries=1)])
+    await _run(JobRun(job_of(tokens(3), canceled=True, begun={1: tried}), parts_of(store, providers)))
+    assert providers.calls == []
+    assert {index: (end.status, end.reason) for index, end in store.ends.items()} == {
+        0: (Status.CANCELED, Reason.NONE),
+        1: (Status.FAILED, Reason.CANCELED),
+        2: (Status.CANCELED, Reason.NONE),
+    }
+    assert not store.flushes[-1].rest
+
+
+async def test_a_run_whose_flush_finds_the_operation_canceled_calls_nobody_more() -> None:
+    store, providers = MemoryStore(canceled=True), Providers()
+    await _run(JobRun(job_of(tokens(2_000)), parts_of(store, providers)))
+    called = {int(token[1:]) for token in providers.tokens()}
+    assert len(called) <= FLUSH_PUSHES + job_run.WIDTH
+    assert {index for index, end in store.ends.items() if end.status is Status.SENT} == called
+    assert {index for index, end in store.ends.items() if end.status is Status.CANCELED} == set(range(2_000)) - called
+
+
+async def test_a_canceled_job_that_keeps_killing_workers_is_ended_and_not_split() -> None:
+    store, providers = MemoryStore(), Providers()
+    await _run(JobRun(job_of(tokens(4), canceled=True, lost=True, picks=MOST_PICKS + 1), parts_of(store, providers)))
+    assert store.halved == 0
+    assert {end.reason for end in store.ends.values()} == {Reason.OUTCOME_UNKNOWN}

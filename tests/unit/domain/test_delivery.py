@@ -13,6 +13,7 @@ from server.domain.delivery import (
     DeadDevice,
     DeviceState,
     RecipientState,
+    call_off,
     dead_device,
     expire,
     postpone,
@@ -162,3 +163,27 @@ def test_i10_a_device_is_dead_since_the_providers_time_but_not_later_than_the_cl
 ) -> None:
     rejected = Rejected(Reason.UNREGISTERED, "410", device_dead=True, dead_since=providers_time)
     assert dead_device(_device("t"), rejected, _NOW) == DeadDevice(Provider.FCM, "t", since)
+
+
+@pytest.mark.parametrize(
+    ("devices", "lost", "status", "reason"),
+    [
+        ([], False, Status.CANCELED, Reason.NONE),
+        ([], True, Status.FAILED, Reason.OUTCOME_UNKNOWN),
+        ([_device(tries=2)], False, Status.CANCELED, Reason.NONE),
+        ([_device(tries=1, attempts=1)], False, Status.FAILED, Reason.CANCELED),
+        ([_device(tries=1, attempts=1)], True, Status.FAILED, Reason.OUTCOME_UNKNOWN),
+        ([_device(tries=1, attempts=1, reason=Reason.OUTCOME_UNKNOWN)], False, Status.FAILED, Reason.OUTCOME_UNKNOWN),
+        ([_device(status=Status.SENT, attempts=1), _device()], True, Status.SENT, Reason.NONE),
+        (
+            [_device(status=Status.FAILED, reason=Reason.UNREGISTERED, attempts=1), _device()],
+            *(False, Status.FAILED, Reason.UNREGISTERED),
+        ),
+    ],
+)
+def test_a_canceled_recipient_ends_canceled_only_where_nobody_was_called(
+    devices: list[DeviceState], status: Status, reason: Reason, *, lost: bool
+) -> None:
+    end = call_off(RecipientState(3, None, devices), lost=lost)
+    assert (end.index, end.status, end.reason) == (3, status, reason)
+    assert all(device.decided for device in end.devices)

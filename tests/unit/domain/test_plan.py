@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
 
-from server.dispatch.plan import Plan, Reach, plan
 from server.domain.delivery import DeviceState, End, RecipientState
 from server.domain.jobs import Expansion, UserDevice
 from server.domain.operations import Recipient, Status
+from server.domain.plan import Plan, Reach, plan
 from server.domain.pushes import Provider
 from server.domain.reasons import Reason
-from tests.unit.dispatch.scripted import job_of, tokens
+from tests.unit.dispatch.scripted import tokens
 
 _FCM, _APN = Provider.FCM, Provider.APN
 _BOTH = Reach(usable={_FCM, _APN}, deleted=set())
@@ -23,8 +23,7 @@ _USER = uuid4()
 
 
 def _plan(expansion: Expansion, reach: Reach, begun: RecipientState | None = None) -> Plan:
-    job = job_of([Recipient(user_id=_USER)], begun={} if begun is None else {0: begun})
-    return plan(job, {0: expansion}, reach)
+    return plan({0: Recipient(user_id=_USER)}, {} if begun is None else {0: begun}, {0: expansion}, reach)
 
 
 def _having(*devices: tuple[Provider, str]) -> Expansion:
@@ -63,18 +62,18 @@ def test_a_named_credential_that_was_deleted_fails_its_devices_and_no_others() -
 
 
 def test_a_token_is_its_own_device() -> None:
-    (state,) = plan(job_of(tokens(1)), {}, _ONLY_FCM).states
+    (state,) = plan(dict(enumerate(tokens(1))), {}, {}, _ONLY_FCM).states
     assert (state.user_id, [device.token for device in state.devices]) == (None, ["t0"])
 
 
 def test_a_token_without_a_credential_left_failed() -> None:
-    (state,) = plan(job_of(tokens(1, _APN)), {}, _ONLY_FCM).states
+    (state,) = plan(dict(enumerate(tokens(1, _APN))), {}, {}, _ONLY_FCM).states
     assert state.end() == End(0, None, Status.FAILED, Reason.CREDENTIAL_DELETED, state.devices)
 
 
 def test_i8_what_was_begun_goes_on_with_its_own_devices() -> None:
     decided = DeviceState(_FCM, "f", Status.SENT, tries=1)
-    waiting = DeviceState(_FCM, "g", tries=1, not_before=job_of([]).claimed_at + timedelta(hours=1))
+    waiting = DeviceState(_FCM, "g", tries=1, not_before=datetime.now(UTC) + timedelta(hours=1))
     made = _plan(_having((_FCM, "f"), (_FCM, "g"), (_FCM, "new")), _BOTH, _begun(decided, waiting))
     assert made.states == [_begun(decided, waiting)]
 

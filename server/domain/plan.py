@@ -1,4 +1,4 @@
-"""From a claimed job to its recipients' devices: who is called, and who is final without a call. Pure."""
+"""From recipients to their devices: who is called, and who is final without a call."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from server.domain.delivery import DeviceState, End, RecipientState
-from server.domain.jobs import Expansion, Job
+from server.domain.jobs import Expansion
 from server.domain.operations import Recipient, Status
 from server.domain.pushes import Provider
 from server.domain.reasons import Reason
@@ -14,7 +14,7 @@ from server.domain.reasons import Reason
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """The providers a job can call, and those whose credential it named but that was deleted since."""
+    """The providers that can be called, and those whose credential the send named but that was deleted since."""
 
     usable: Collection[Provider]
     deleted: Collection[Provider]
@@ -28,13 +28,18 @@ class Plan:
     ends: list[End] = field(default_factory=list)
 
 
-def plan(job: Job, expansions: Mapping[int, Expansion], reach: Reach) -> Plan:
-    """Expand every recipient of the job."""
+def plan(
+    recipients: Mapping[int, Recipient],
+    begun: Mapping[int, RecipientState],
+    expansions: Mapping[int, Expansion],
+    reach: Reach,
+) -> Plan:
+    """Expand every recipient; those in ``begun`` were tried before, with the devices they have there."""
     made = Plan()
-    for index, recipient in job.recipients.items():
-        begun = job.begun.get(index)
-        if begun is not None:
-            step: RecipientState | End = _resume(begun, expansions.get(index), reach)
+    for index, recipient in recipients.items():
+        earlier = begun.get(index)
+        if earlier is not None:
+            step: RecipientState | End = _resume(earlier, expansions.get(index), reach)
         elif recipient.user_id is not None:
             step = _user(index, recipient, expansions[index], reach)
         else:

@@ -1,0 +1,71 @@
+"""Canceling operations: marked first, so that no claim calls a provider any more, then ended job by job."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import UUID
+
+from server.domain.delivery import RecipientState, call_off
+from server.domain.errors import Conflict, NotFound
+from server.domain.jobs import Flush, Job
+from server.domain.operations import OperationStatus
+from server.domain.requests import Done, RequestKey
+from server.store import idempotency, transactions
+from server.store.database import Connection, Database
+from server.store.jobs import job_from, record
+from server.store.statements import Statements
+
+_SQL = Statements("cancellations")
+_HEAD_START = timedelta(seconds=5)  # before workers help to end what was marked
+
+
+class Cancellations:
+    """Cancels the operations of all accounts."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def cancel(self, account: UUID, operation_id: UUID, key: RequestKey | None = None) -> Done[UUID]:
+        """Cancel an operation and return its id. What workers hold is ended by them, soon.
+
+        Raises ``NotFound``, and ``Conflict`` for one that is complete or as ``idempotency.begin`` does.
+        """
+
+        async def work(connection: Connection) -> Done[UUID]:
+            return await idempotency.once(connection, account, key, lambda: _mark(connection, account, operation_id))
+
+        done = await transactions.run(self._database, work)
+        while await self._end_next(account, operation_id):
+            pass
+        return done
+
+    async def _end_next(self, account: UUID, operation_id: UUID) -> bool:
+        """End one job that nobody holds; return whether there was one. Each commit has one event, as a flush has."""
+
+        async def work(connection: Connection) -> bool:
+            row = await connection.fetchrow(_SQL.take, account, operation_id)
+            if row is None:
+                return False
+            job = job_from(row)
+            await record(connection, job, _end_of(job))
+            return True
+
+        return await transactions.run(self._database, work)
+
+
+async def _mark(connection: Connection, account: UUID, operation_id: UUID) -> UUID:
+    await connection.execute(_SQL.lock_jobs, account, operation_id)
+    status = await connection.fetchval(_SQL.mark, account, operation_id, _HEAD_START)
+    if status is None:
+        raise NotFound("there is no such operation")
+    if status == OperationStatus.COMPLETED:
+        raise Conflict("the operation is complete: there is nothing left to cancel")
+    return operation_id
+
+
+def _end_of(job: Job) -> Flush:
+    states = [
+        job.begun.get(index) or RecipientState(index, recipient.user_id) for index, recipient in job.recipients.items()
+    ]
+    ends = [call_off(state, lost=job.lost) for state in states]
+    return Flush(ends=ends, rest=(), begun=(), dead=(), keep=False, wait=timedelta())
