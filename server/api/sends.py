@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 import msgspec
 from pharos.push.v1 import push_notifications_pb2, types_pb2
 
 from server.api.convert import PROVIDERS, id_in_field
+from server.api.overrides import overrides_of
+from server.api.problems import Problems
 from server.domain.credentials import CredentialType
 from server.domain.devices import normal_token
-from server.domain.errors import Invalid, NotImplementedYet, Violation
+from server.domain.errors import Invalid, Violation
 from server.domain.ids import Kind
-from server.domain.operations import Message, Recipient
-from server.domain.pushes import InterruptionLevel, Presentation, Priority
+from server.domain.operations import FARTHEST_SCHEDULE, Message, Recipient
+from server.domain.pushes import InterruptionLevel, Presentation, Priority, Provider
 from server.domain.templates import ContentSource, TemplateError
 
 _Request = push_notifications_pb2.SendPushNotificationRequest
@@ -33,23 +36,25 @@ class Renderer(Protocol):
     def compile(self, source: ContentSource) -> object: ...
 
 
-def refuse_unfinished(request: _Request) -> None:
-    """Raise ``NotImplementedYet`` for what the contract has and this server does not: it is never ignored."""
-    if request.HasField("schedule"):
-        raise NotImplementedYet("schedule: this server can't schedule sends yet")
-    if request.HasField("overrides"):
-        raise NotImplementedYet("overrides: this server does not have overrides yet")
-    if request.dry_run:
-        raise NotImplementedYet("dry_run: this server has no dry runs yet")
-
-
 def message(request: _Request, renderer: Renderer) -> Message:
-    """Return the templates and presentation. Raises ``Invalid``."""
+    """Return what all recipients share. Raises ``Invalid``."""
+    problems = Problems()
     source = _content(request)
-    violations = [*_content_problems(request, source), *_template_problems(source, renderer)]
-    if violations:
-        raise Invalid(*violations)
-    return Message(source, _presentation(request))
+    problems.violations.extend([*_content_problems(request, source), *_template_problems(source, renderer)])
+    overrides = problems.collect(lambda: overrides_of(request.overrides))
+    problems.raise_any()
+    assert overrides is not None  # no problems
+    return Message(source, _presentation(request), overrides)
+
+
+def send_at(request: _Request, now: datetime) -> datetime | None:
+    """Return the due time, None for now. Raises ``Invalid`` for one that is too far ahead of ``now``."""
+    if not request.HasField("schedule"):
+        return None
+    wanted = request.schedule.send_at.ToDatetime(UTC)
+    if wanted > now + FARTHEST_SCHEDULE:
+        raise Invalid(Violation("schedule.send_at", f"is more than {FARTHEST_SCHEDULE.days} days ahead"))
+    return wanted
 
 
 def recipients(request: _Request) -> list[Recipient]:
@@ -68,9 +73,14 @@ def recipients(request: _Request) -> list[Recipient]:
     return found
 
 
+def usable_providers(types: frozenset[CredentialType]) -> frozenset[Provider]:
+    """Return the providers that these credentials reach."""
+    return frozenset(provider for provider in PROVIDERS.values() if types & _TYPES_OF[provider])
+
+
 def unreachable_tokens(found: Sequence[Recipient], types: frozenset[CredentialType]) -> list[Violation]:
     """Return a problem for each direct token whose provider has no credential among ``types``, at most 50."""
-    usable = {provider for provider in PROVIDERS.values() if types & _TYPES_OF[provider]}
+    usable = usable_providers(types)
     if usable == set(PROVIDERS.values()):
         return []
     violations: list[Violation] = []

@@ -198,6 +198,7 @@ class JobRun:
             presentation=job.message.presentation,
             expires_at=None if job.ttl is None else job.due_at + timedelta(seconds=job.ttl),
             at=self._clock.now(),
+            overrides=job.message.overrides.of(device.provider),
         )
 
     def _end_if_decided(self, state: RecipientState) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import IntEnum
+from typing import Any
 from uuid import UUID
 
 from server.domain.credentials import CredentialType
@@ -56,11 +57,23 @@ class Recipient:
 
 
 @dataclass(frozen=True, slots=True)
+class Overrides:
+    """JSON objects to merge into the providers' messages."""
+
+    fcm: Mapping[str, Any] = field(default_factory=dict)
+    apn: Mapping[str, Any] = field(default_factory=dict)
+
+    def of(self, provider: Provider) -> Mapping[str, Any]:
+        return self.fcm if provider is Provider.FCM else self.apn
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
-    """What all recipients of a send share: templates and presentation."""
+    """What all recipients of a send share: templates, presentation and overrides."""
 
     content: ContentSource
     presentation: Presentation
+    overrides: Overrides = field(default_factory=Overrides)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 
@@ -66,7 +67,8 @@ class Push:
     """``push_id`` is the same for every attempt at this device: what a duplicate is recognised by.
 
     ``expires_at`` (UTC) is when the provider may stop trying to deliver; None leaves the provider's default. ``at`` is
-    the time of this attempt by the clock that ``expires_at`` is of; None means this machine's.
+    the time of this attempt by the clock that ``expires_at`` is of; None means this machine's. ``overrides`` is merged
+    into the provider's message last.
     """
 
     push_id: UUID
@@ -75,3 +77,17 @@ class Push:
     presentation: Presentation
     expires_at: datetime | None = None
     at: datetime | None = None
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A push as its provider would get it. ``size`` and ``limit`` are in bytes, as the provider counts them."""
+
+    size: int
+    limit: int
+    body: bytes
+
+    @property
+    def fits(self) -> bool:
+        return self.size <= self.limit

@@ -18,7 +18,7 @@ _SQL = Statements("retention")
 
 
 class Retention:
-    """Keeps operations, notifications and events for ``kept`` after their end, and an app's totals as long as the app."""
+    """Keeps operations, notifications and events for ``kept`` after their end; an app's totals as long as the app."""
 
     def __init__(self, database: Database, kept: timedelta) -> None:
         self._database = database

@@ -14,6 +14,7 @@ from server.domain.outcomes import Rejected
 from server.domain.pushes import Content, Push
 from server.domain.reasons import Reason
 from server.providers.apns.aps import Alert, aps, headers
+from server.providers.overrides import merged
 
 LARGEST_PAYLOAD = 4096
 PUSH_ID_KEY = "pharosPushId"
@@ -30,11 +31,19 @@ class Request:
     body: bytes
 
 
+def payload(push: Push) -> bytes:
+    """The JSON payload, all of which counts. Raises ``UnicodeEncodeError`` for half a surrogate pair."""
+    found = _payload(push)
+    if push.overrides:
+        found = merged(msgspec.to_builtins(found), push.overrides) | {PUSH_ID_KEY: str(push.push_id)}
+    return _encode(found)
+
+
 def request(push: Push, topic: str) -> Request | Rejected:
     """The request for ``push`` to the app ``topic``, or Apple's certain answer when no request can be made of it."""
     try:
-        body = _encode(_payload(push))
-    except UnicodeEncodeError:  # half a surrogate pair: no JSON, no UTF-8
+        body = payload(push)
+    except UnicodeEncodeError:  # no JSON, no UTF-8
         return Rejected(Reason.PAYLOAD_REJECTED, "InvalidUnicode", called=False)
     if len(body) > LARGEST_PAYLOAD:
         return Rejected(Reason.PAYLOAD_TOO_LARGE, "PayloadTooLarge", called=False)

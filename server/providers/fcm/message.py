@@ -6,6 +6,7 @@ https://firebase.google.com/docs/reference/fcm/rest/v1/projects.messages
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
@@ -13,6 +14,7 @@ from server.domain.outcomes import Rejected
 from server.domain.pushes import Content, Presentation, Priority, Push
 from server.domain.reasons import Reason
 from server.providers.apns.aps import Alert, Aps, aps, headers
+from server.providers.overrides import merged
 
 LARGEST_PAYLOAD = 4096
 LONGEST_TTL = 2_419_200  # seconds: four weeks
@@ -66,7 +68,7 @@ class _Webpush(_Camel):
     fcm_options: _WebpushOptions | None = None
 
 
-class _Message(_Camel):
+class Message(_Camel):
     token: str
     data: dict[str, str]
     android: _Android
@@ -75,18 +77,35 @@ class _Message(_Camel):
     notification: _Notification | None = None
 
 
-class _Request(_Camel):
-    message: _Message
-
-
 def body(push: Push, now: float) -> bytes | Rejected:
     """The JSON for ``push``, or FCM's certain answer when it takes none such. ``now`` (Unix time) gives the ttl.
 
     The token may be of an Android, an iOS or a web app; FCM uses the part that fits.
     """
+    try:
+        message, encoded = compose(push, now)
+    except UnicodeEncodeError:  # no JSON, no UTF-8
+        return Rejected(Reason.PAYLOAD_REJECTED, "INVALID_UNICODE", called=False)
+    if len(encoded) > LARGEST_PAYLOAD and counted_bytes(message) > LARGEST_PAYLOAD:
+        return Rejected(Reason.PAYLOAD_TOO_LARGE, "MESSAGE_TOO_BIG", called=False)
+    return encoded
+
+
+def compose(push: Push, now: float) -> tuple[Mapping[str, Any] | Message, bytes]:
+    """The message, and the request body with it. Raises ``UnicodeEncodeError`` for half a surrogate pair."""
+    message = _message(push, now)
+    if not push.overrides:
+        return message, _encode({"message": message})
+    overridden = merged(msgspec.to_builtins(message), push.overrides)
+    overridden["token"] = push.token
+    overridden["data"] = {**overridden.get("data", {}), PUSH_ID_KEY: str(push.push_id)}
+    return overridden, _encode({"message": overridden})
+
+
+def _message(push: Push, now: float) -> Message:
     content, presentation = push.content, push.presentation
     ttl = None if push.expires_at is None else _ttl(push.expires_at.timestamp() - now)
-    message = _Message(
+    return Message(
         push.token,
         {**content.data, PUSH_ID_KEY: str(push.push_id)},
         _android(push, ttl),
@@ -94,13 +113,6 @@ def body(push: Push, now: float) -> bytes | Rejected:
         _webpush(content, presentation, ttl),
         _notification(content),
     )
-    try:
-        encoded = _encode(_Request(message))
-    except UnicodeEncodeError:  # half a surrogate pair: no JSON, no UTF-8
-        return Rejected(Reason.PAYLOAD_REJECTED, "INVALID_UNICODE", called=False)
-    if len(encoded) > LARGEST_PAYLOAD and _size(message) > LARGEST_PAYLOAD:
-        return Rejected(Reason.PAYLOAD_TOO_LARGE, "MESSAGE_TOO_BIG", called=False)
-    return encoded
 
 
 def _ttl(seconds: float) -> int:
@@ -155,12 +167,16 @@ def _webpush(content: Content, presentation: Presentation, ttl: int | None) -> _
     return _Webpush(found, _WebpushOptions(link) if link and link.startswith("https://") else None)
 
 
-def _size(message: _Message) -> int:
+def counted_bytes(message: Mapping[str, Any] | Message) -> int:
     """Bytes that FCM counts: the data and the notification, without what is around them."""
-    shown = message.notification
-    texts = () if shown is None else (shown.title, shown.body, shown.image)
-    return _length(message.data) + sum(len(text.encode()) for text in texts if text)
+    document = msgspec.to_builtins(message) if isinstance(message, Message) else message
+    data, shown = _texts(document.get("data")), _texts(document.get("notification"))
+    keys = sum(len(key.encode()) for key in data)
+    return keys + sum(len(text.encode()) for text in (*data.values(), *shown.values()))
 
 
-def _length(data: Mapping[str, str]) -> int:
-    return sum(len(key.encode()) + len(value.encode()) for key, value in data.items())
+def _texts(value: object) -> dict[str, str]:
+    """The texts of an object; overrides can put anything in its place."""
+    if not isinstance(value, Mapping):
+        return {}
+    return {key: text for key, text in value.items() if isinstance(text, str)}

@@ -122,7 +122,8 @@ class Sending:
         assert [row["seq"] for row in seqs] == list(range(1, last + 1))
         columns = ", ".join(f"coalesce(sum({name}), 0)::bigint as {name}" for name in _COUNTED.values())
         (counted,), (totals,) = [
-            await self.fetch(f"select {columns} from {table}") for table in ("operations", "app_days")
+            await self.fetch(f"select {columns} from {table}")  # noqa: S608 - constants
+            for table in ("operations", "app_days")
         ]
         assert dict(totals) == dict(counted)
 
