@@ -24,6 +24,7 @@ ERROR_PAGE: Final = "/docs/errors"
 _DOMAIN: Final = "push.pharos"
 _DETAILS_KEY: Final = "grpc-status-details-bin"
 _REQUEST_ID = re.compile(r"[ -~]{1,128}")
+_NAME = re.compile(r"[A-Za-z_]\w{0,99}", re.ASCII)
 
 # Codes that clients know by number where it isn't 20000 plus the status.
 _CODES: Final = {HTTPStatus.BAD_REQUEST: 20001, HTTPStatus.UNAUTHORIZED: 20003}
@@ -80,6 +81,11 @@ class Problem:
 
     message: str
     context: str | None = None
+
+
+def child_path(path: str, key: str) -> str:
+    """The JSON path of an object's member."""
+    return f"{path}.{key}" if _NAME.fullmatch(key) else f"{path}[{key[:100]!r}]"
 
 
 class ApiError(Exception):

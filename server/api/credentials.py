@@ -33,6 +33,8 @@ class Credentials(Protocol):
 
     async def create(self, account: UUID, new: NewCredential, key: RequestKey | None = None) -> Done[UUID]: ...
 
+    async def repeated(self, account: UUID, key: RequestKey) -> Done[UUID] | None: ...
+
     async def get(self, account: UUID, credential_id: UUID) -> Credential | None: ...
 
 
@@ -67,10 +69,7 @@ class CredentialServicer(credentials_pb2_grpc.CredentialServiceServicer):
     async def CreateCredential(
         self, request: pb.CreateCredentialRequest, context: Context
     ) -> pb.CreateCredentialResponse:
-        account = current_account()
-        new = await self._new_credential(account, request)
-        done = await self._credentials.create(account, new, request_key(request))
-        name = ids.encode(Kind.CREDENTIAL, result_of(done, context))
+        name = ids.encode(Kind.CREDENTIAL, result_of(await self._create(current_account(), request), context))
         return pb.CreateCredentialResponse(resource_id=name, resource_location=_location(name))
 
     async def GetCredential(self, request: pb.GetCredentialRequest, context: Context) -> pb.GetCredentialResponse:
@@ -92,6 +91,14 @@ class CredentialServicer(credentials_pb2_grpc.CredentialServiceServicer):
         self, request: pb.DeleteCredentialRequest, context: Context
     ) -> pb.DeleteCredentialResponse:
         raise NotImplementedYet("credentials can't be deleted yet")
+
+    async def _create(self, account: UUID, request: pb.CreateCredentialRequest) -> Done[UUID]:
+        """Carry the request out, or find what an earlier equal one came to: its certificate may have expired since."""
+        key = request_key(request)
+        earlier = await self._credentials.repeated(account, key) if key else None
+        if earlier is not None:
+            return earlier
+        return await self._credentials.create(account, await self._new_credential(account, request), key)
 
     async def _new_credential(self, account: UUID, request: pb.CreateCredentialRequest) -> NewCredential:
         credential_type = CREDENTIAL_TYPES[request.credential_type]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from server.domain.errors import Invalid, Violation
@@ -11,10 +11,11 @@ T = TypeVar("T")
 
 
 class Problems:
-    """The violations found so far."""
+    """The violations found so far: first those of ``rules``, about whose fields nothing more is said."""
 
-    def __init__(self) -> None:
-        self.violations: list[Violation] = []
+    def __init__(self, rules: Iterable[Violation] = ()) -> None:
+        self.violations: list[Violation] = list(rules)
+        self._broken = {violation.field for violation in self.violations}
 
     def collect(self, check: Callable[[], T]) -> T | None:
         """Return what the check returns, or None when it raised ``Invalid``."""
@@ -25,7 +26,7 @@ class Problems:
             return None
 
     def add(self, error: Invalid) -> None:
-        self.violations.extend(error.violations)
+        self.violations.extend(found for found in error.violations if found.field not in self._broken)
 
     def raise_any(self) -> None:
         """Raise ``Invalid`` if anything was found."""

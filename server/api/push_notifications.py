@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -10,14 +11,16 @@ from pharos.push.v1 import push_notifications_pb2 as pb
 from pharos.push.v1 import push_notifications_pb2_grpc
 
 from server.api import notification_messages, pages, sends
+from server.api.broken import sound_part
 from server.api.calls import current_account
 from server.api.convert import BASE_PATH, id_in_field, id_in_path
 from server.api.problems import Problems
 from server.api.requests import request_key, result_of
 from server.api.senders import Sender, SenderStore, resolve_sender
 from server.api.sends import Renderer
+from server.api.validation import broken_rules
 from server.domain import ids
-from server.domain.errors import Invalid, NotFound, NotImplementedYet
+from server.domain.errors import Invalid, NotFound, NotImplementedYet, Violation
 from server.domain.ids import Kind
 from server.domain.notifications import Notification, Place
 from server.domain.operations import NewOperation, Recipient, Status
@@ -30,6 +33,7 @@ class Operations(SenderStore, Protocol):
     """Where sends are accepted."""
 
     async def accept(self, account: UUID, new: NewOperation, key: RequestKey | None = None) -> Done[UUID]: ...
+    async def repeated(self, account: UUID, key: RequestKey) -> Done[UUID] | None: ...
 
 
 class Notifications(Protocol):
@@ -64,12 +68,7 @@ class PushNotificationServicer(push_notifications_pb2_grpc.PushNotificationServi
     async def SendPushNotification(
         self, request: pb.SendPushNotificationRequest, context: Context
     ) -> pb.SendPushNotificationResponse:
-        account = current_account()
-        sends.refuse_unfinished(request)
-        new = await self._new_operation(account, request, self._renderer)
-        operation_id = result_of(await self._operations.accept(account, new, request_key(request)), context)
-        self._announcer.announce_jobs()
-        self._announcer.announce_feed(account)
+        operation_id = result_of(await self._accept(current_account(), request), context)
         name = ids.encode(Kind.OPERATION, operation_id)
         return pb.SendPushNotificationResponse(operation_id=name, operation_location=f"{BASE_PATH}/Operations/{name}")
 
@@ -102,16 +101,38 @@ class PushNotificationServicer(push_notifications_pb2_grpc.PushNotificationServi
             pagination=token.pagination(request.page_token, _key(following)),
         )
 
+    async def _accept(self, account: UUID, request: pb.SendPushNotificationRequest) -> Done[UUID]:
+        """Carry the request out, or find what an earlier equal one came to, however things have changed since then."""
+        rules = broken_rules(request)
+        key = None if rules else request_key(request)
+        earlier = await self._operations.repeated(account, key) if key else None
+        if earlier is not None:
+            return earlier
+        sends.refuse_unfinished(request)
+        new = await self._new_operation(account, sound_part(request, rules), self._renderer, rules)
+        done = await self._operations.accept(account, new, key)
+        self._announcer.announce_jobs()
+        self._announcer.announce_feed(account)
+        return done
+
     async def _new_operation(
-        self, account: UUID, request: pb.SendPushNotificationRequest, renderer: Renderer
+        self,
+        account: UUID,
+        request: pb.SendPushNotificationRequest,
+        renderer: Renderer,
+        rules: Sequence[Violation] = (),
     ) -> NewOperation:
-        """Check everything before anything is stored, and report all problems at once. Raises ``Invalid``."""
-        problems = Problems()
+        """Check everything before anything is stored, and report all problems at once, broken ``rules`` among them.
+
+        Raises ``Invalid``.
+        """
+        problems = Problems(rules)
         message = problems.collect(lambda: sends.message(request, renderer))
         recipients: list[Recipient] | None = problems.collect(lambda: sends.recipients(request))
         sender: Sender | None = None
         try:
-            sender = await resolve_sender(self._operations, account, request.sender)
+            if not any(violation.field.startswith("sender") for violation in rules):
+                sender = await resolve_sender(self._operations, account, request.sender)
         except Invalid as error:
             problems.add(error)
         if sender and recipients:

@@ -9,23 +9,19 @@ import grpc
 from google.protobuf.message import Message
 
 from server.api.calls import current_method
+from server.api.canonical import canonical
 from server.domain.requests import Done, RequestKey
 
 T = TypeVar("T")
 
 
 def request_key(request: Message) -> RequestKey | None:
-    """Return the key of a request whose ``request_id`` is set; None where it is empty.
-
-    Field order and spelled-out defaults make no difference to the fingerprint: protobuf does not keep them.
-    """
+    """Return the key of a request whose ``request_id`` is set; None where it is empty."""
     key: str = request.request_id  # type: ignore[attr-defined]  # every caller's message has the field
     if not key:
         return None
-    bare = type(request)()
-    bare.CopyFrom(request)
-    bare.ClearField("request_id")
-    return RequestKey(current_method(), key, sha256(bare.SerializeToString(deterministic=True)).digest())
+    form = canonical(request).SerializeToString(deterministic=True)
+    return RequestKey(current_method(), key, sha256(form).digest())
 
 
 def result_of(done: Done[T], context: grpc.aio.ServicerContext[Any, Any]) -> T:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from functools import partial
+from typing import Final, Protocol, TypeVar
 from uuid import UUID
 
 from pharos.push.v1 import push_notifications_pb2
 
 from server.api.convert import id_in_field
+from server.api.problems import Problems
 from server.domain.credentials import CredentialType
 from server.domain.errors import Invalid, Violation
 from server.domain.ids import Kind
 from server.domain.operations import SenderCredential
+
+T = TypeVar("T")
 
 _TYPES: Final = {
     "fcm": frozenset({CredentialType.FCM}),
@@ -46,7 +50,7 @@ async def resolve_sender(store: SenderStore, account: UUID, sender: push_notific
     named = _named(sender)
     app = await _app(store, account, sender, required=not named)
     credentials = await store.sender_credentials(account, list(named.values()), app[0] if app else None)
-    chosen = {name: _chosen(name, wanted, credentials) for name, wanted in named.items()}
+    chosen = _each(named, lambda name: _chosen(name, named[name], credentials))
     app_id, app_name = app or next((credential.app_id, credential.app_name) for credential in chosen.values())
     for name, credential in chosen.items():
         if credential.app_id != app_id:
@@ -75,12 +79,16 @@ async def _app(
 
 
 def _named(sender: push_notifications_pb2.Sender) -> Mapping[str, UUID]:
-    named = {}
-    if sender.HasField("fcm"):
-        named["fcm"] = id_in_field(Kind.CREDENTIAL, sender.fcm, "sender.fcm")
-    if sender.HasField("apn"):
-        named["apn"] = id_in_field(Kind.CREDENTIAL, sender.apn, "sender.apn")
-    return named
+    given = {field.name: value for field, value in sender.ListFields() if field.name in _TYPES}
+    return _each(given, lambda name: id_in_field(Kind.CREDENTIAL, given[name], f"sender.{name}"))
+
+
+def _each(names: Iterable[str], find: Callable[[str], T]) -> dict[str, T]:
+    """What each name stands for. Raises ``Invalid`` with what is wrong with any of them."""
+    problems = Problems()
+    found = {name: problems.collect(partial(find, name)) for name in names}
+    problems.raise_any()
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _chosen(name: str, wanted: UUID, credentials: Sequence[SenderCredential]) -> SenderCredential:

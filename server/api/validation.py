@@ -24,12 +24,20 @@ _validator = Validator()
 
 def check(request: Message) -> None:
     """Raise ``Invalid`` with the first problems unless the request keeps the contract's rules and has no U+0000."""
-    if _validator.collect_violations(request, fail_fast=True):
-        raise Invalid(*_violations(request)[:MAX_VIOLATIONS])
+    found = broken_rules(request)
+    if found:
+        raise Invalid(*found)
+
+
+def broken_rules(request: Message) -> list[Violation]:
+    """Return every problem that ``check`` raises. Raises ``Invalid`` where these are too many to find them all."""
+    found = _violations(request) if _validator.collect_violations(request, fail_fast=True) else []
+    if len(found) >= MAX_VIOLATIONS or (found and _widest(request) > _MOST_ENTRIES):
+        raise Invalid(*found[:MAX_VIOLATIONS])
     if b"\0" in request.SerializePartialToString():
-        nul = list(islice(_nul_fields(request, ""), MAX_VIOLATIONS))
-        if nul:
-            raise Invalid(*(Violation(field, "must not contain U+0000") for field in nul))
+        nul = islice(_nul_fields(request, ""), MAX_VIOLATIONS)
+        found.extend(Violation(field, "must not contain U+0000") for field in nul)
+    return found
 
 
 def _violations(request: Message) -> list[Violation]:

@@ -9,7 +9,7 @@ import asyncpg
 from server.domain.apps import DEFAULT_APP, MAX_APPS, MAX_CREDENTIALS, Credential, NewCredential
 from server.domain.errors import Invalid, Violation
 from server.domain.requests import Done, RequestKey
-from server.store import idempotency, transactions
+from server.store import idempotency
 from server.store.accounts import lock_account
 from server.store.database import Connection, Database
 from server.store.numbers import CREDENTIAL_TYPE_OF, CREDENTIAL_TYPES
@@ -37,11 +37,11 @@ class Credentials:
         The account's first app becomes its default, an app's first credential of a type the default of the type.
         Raises ``Invalid`` for an 11th app or an 11th credential of an app, ``Conflict`` as ``idempotency.begin`` does.
         """
+        return await idempotency.run(self._database, account, key, lambda connection: _create(connection, account, new))
 
-        async def work(connection: Connection) -> Done[UUID]:
-            return await idempotency.once(connection, account, key, lambda: _create(connection, account, new))
-
-        return await transactions.run(self._database, work)
+    async def repeated(self, account: UUID, key: RequestKey) -> Done[UUID] | None:
+        """Return the credential of an earlier equal request, None when there was none. Raises ``Conflict``."""
+        return await idempotency.repeated(self._database, account, key)
 
     async def get(self, account: UUID, credential_id: UUID) -> Credential | None:
         """Return the credential, or None."""

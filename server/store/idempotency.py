@@ -5,16 +5,26 @@ The key's row is written in the transaction of the effect itself, so that both a
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Final
 from uuid import UUID
+from weakref import WeakValueDictionary
+
+import asyncpg
 
 from server.domain.errors import Conflict
 from server.domain.requests import Done, RequestKey
+from server.store import transactions
 from server.store.database import Connection, Database
 from server.store.statements import Statements
 
 _SQL = Statements("idempotency")
 _WAIT_SECONDS = 10.0
+
+# One for each key that a request of this process has now.
+_turns: Final[WeakValueDictionary[tuple[UUID, str, str], asyncio.Lock]] = WeakValueDictionary()
 
 
 async def begin(connection: Connection, account: UUID, method: str, key: str, fingerprint: bytes) -> bytes | None:
@@ -33,6 +43,10 @@ async def begin(connection: Connection, account: UUID, method: str, key: str, fi
     row = await connection.fetchrow(_SQL.find, account, method, key)
     if row is None or row["response"] is None:
         raise Conflict("a request with this key is being carried out", retry_after=1.0)
+    return _response(row, fingerprint)
+
+
+def _response(row: asyncpg.Record, fingerprint: bytes) -> bytes:
     if row["fingerprint"] != fingerprint:
         raise Conflict("this key was used for another request")
     response: bytes = row["response"]
@@ -56,6 +70,53 @@ async def once(
     made = await make()
     await finish(connection, account, key.method, key.key, made.bytes)
     return Done(made)
+
+
+async def run(
+    database: Database, account: UUID, key: RequestKey | None, make: Callable[[Connection], Awaitable[UUID]]
+) -> Done[UUID]:
+    """Make a resource in one transaction, or find the one that an earlier request with the key made.
+
+    Raises ``Conflict`` as ``begin`` does, and ``Unavailable``.
+    """
+
+    async def work(connection: Connection) -> Done[UUID]:
+        return await once(connection, account, key, lambda: make(connection))
+
+    async with _turn(account, key):
+        return await transactions.run(database, work)
+
+
+async def repeated(database: Database, account: UUID, key: RequestKey) -> Done[UUID] | None:
+    """Return what an earlier request with the key made, None when there was none or it is still being carried out.
+
+    For what comes before ``run``: a repeated request gets its answer even when it could not be carried out any more.
+    Raises ``Conflict`` when the key was used for another request.
+    """
+    async with database.connection() as connection:
+        row = await connection.fetchrow(_SQL.find, account, key.method, key.key)
+    return Done(UUID(bytes=_response(row, key.fingerprint)), replayed=True) if row else None
+
+
+@contextlib.asynccontextmanager
+async def _turn(account: UUID, key: RequestKey | None) -> AsyncIterator[None]:
+    """Let requests with the same key wait for each other here first, where no wait holds a connection of the pool.
+
+    Else 10 that wait for one would leave none to anybody else. Raises ``Conflict`` after 10 seconds.
+    """
+    if key is None:
+        yield
+        return
+    lock = _turns.setdefault((account, key.method, key.key), asyncio.Lock())
+    try:
+        async with asyncio.timeout(_WAIT_SECONDS):
+            await lock.acquire()
+    except TimeoutError:
+        raise Conflict("a request with this key is still being carried out", retry_after=1.0) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 class RequestKeys:

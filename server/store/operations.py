@@ -22,7 +22,7 @@ from server.domain.operations import (
 )
 from server.domain.requests import Done, RequestKey
 from server.domain.retry import lifetime
-from server.store import idempotency, transactions
+from server.store import idempotency
 from server.store.database import Connection, Database
 from server.store.numbers import CREDENTIAL_TYPE_OF, PROVIDERS
 from server.store.statements import Statements
@@ -66,11 +66,11 @@ class Operations:
 
         Raises ``Conflict`` where ``key`` was used for another request.
         """
+        return await idempotency.run(self._database, account, key, lambda connection: _insert(connection, account, new))
 
-        async def work(connection: Connection) -> Done[UUID]:
-            return await idempotency.once(connection, account, key, lambda: _insert(connection, account, new))
-
-        return await transactions.run(self._database, work)
+    async def repeated(self, account: UUID, key: RequestKey) -> Done[UUID] | None:
+        """Return the operation of an earlier equal request, None when there was none. Raises ``Conflict``."""
+        return await idempotency.repeated(self._database, account, key)
 
     async def now(self) -> datetime:
         """Return the time of the clock that decides when a send is due."""

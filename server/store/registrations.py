@@ -31,11 +31,9 @@ class Registrations:
         ``Invalid`` for an unknown app or user and for one device more than a registration can have, ``Conflict`` as
         ``idempotency.begin`` does; nothing is changed then.
         """
-
-        async def work(connection: Connection) -> Done[UUID]:
-            return await idempotency.once(connection, account, key, lambda: _register(connection, account, new))
-
-        return await transactions.run(self._database, work)
+        return await idempotency.run(
+            self._database, account, key, lambda connection: _register(connection, account, new)
+        )
 
     async def get(self, account: UUID, registration_id: UUID) -> DeviceRegistration | None:
         """Return the registration with its devices, or None."""

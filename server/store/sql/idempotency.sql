@@ -8,7 +8,8 @@ on conflict (account_id, method, key) do update
 returning true
 
 -- name: find
-select fingerprint, response from idempotency_keys where account_id = $1 and method = $2 and key = $3
+select fingerprint, response from idempotency_keys
+where account_id = $1 and method = $2 and key = $3 and created_at >= now() - interval '24 hours'
 
 -- name: finish
 update idempotency_keys set response = $4 where account_id = $1 and method = $2 and key = $3

@@ -145,10 +145,6 @@ def _is_clean(text: str, *, escaped: bool) -> bool:
     return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
 
 
-def test_of_a_key_that_stands_twice_the_last_counts() -> None:
-    assert BodyDecoder(SEND).decode(b'{"sound":"a","sound":"b"}') == {"sound": "b"}
-
-
 def test_raw_values_stay_as_they_were_written() -> None:
     decoded = BodyDecoder(SEND).decode(b'{"overrides":{"fcm": {"big":12345678901234567890, "f": 1.0} }}')
     assert decoded == {"overrides": {"fcm_json": b'{"big":12345678901234567890, "f": 1.0}'}}
