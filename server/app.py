@@ -15,6 +15,7 @@ from server.api.authentication import Authenticator
 from server.api.credentials import CredentialServicer
 from server.api.delivery_status import DeliveryStatusServicer
 from server.api.device_registrations import DeviceRegistrationServicer
+from server.api.dry_runs import DryRuns
 from server.api.interceptors import CallInterceptor
 from server.api.operations import OperationServicer
 from server.api.push_notifications import PushNotificationServicer
@@ -31,12 +32,14 @@ from server.domain import ids
 from server.domain.ids import Kind
 from server.localpg import LocalPostgres, LocalPostgresError
 from server.providers.credentials.parsing import parse_credential
+from server.providers.measuring import measure
 from server.providers.sealing import Sealer
 from server.providers.senders import Senders
 from server.rendering.renderer import Renderer
 from server.store import migrations
 from server.store.accounts import Accounts
 from server.store.apps import Apps
+from server.store.cancellations import Cancellations
 from server.store.credentials import Credentials
 from server.store.database import Database
 from server.store.feed import Feed
@@ -129,8 +132,10 @@ def _api(config: Config, database: Database, hints: Hints, tailer: Tailer, addre
         DeviceRegistrationServicer(Registrations(database)),
         AppServicer(Apps(database)),
         CredentialServicer(Credentials(database), parse_credential, sealer),
-        PushNotificationServicer(operations, notifications, renderer, hints),
-        OperationServicer(operations, notifications),
+        PushNotificationServicer(
+            operations, notifications, renderer, DryRuns(Jobs(database), renderer, measure), hints
+        ),
+        OperationServicer(operations, notifications, Cancellations(database), hints),
         DeliveryStatusServicer(StatusStreams(Feed(database), tailer)),
     )
     return ApiServer(address, servicers, CallInterceptor(Authenticator(Accounts(database))))

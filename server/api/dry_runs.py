@@ -62,7 +62,9 @@ class DryRuns:
         self._renderer = renderer
         self._measure = measure
 
-    async def run(self, account: UUID, new: NewOperation, usable: frozenset[Provider], now: datetime) -> pb.DryRunReport:
+    async def run(
+        self, account: UUID, new: NewOperation, usable: frozenset[Provider], now: datetime
+    ) -> pb.DryRunReport:
         """Return the report. Looks at a batch of recipients at a time, and lets others run between recipients."""
         report = _Report(len(new.recipients))
         template = self._renderer.compile(new.message.content)

@@ -11,13 +11,16 @@ from pharos.push.v1 import operations_pb2_grpc
 
 from server.api import pages
 from server.api.calls import current_account
-from server.api.convert import id_in_path
+from server.api.convert import BASE_PATH, id_in_path
 from server.api.notification_messages import error_message
 from server.api.operation_messages import operation_message
+from server.api.requests import request_key, result_of
+from server.domain import ids
 from server.domain.errors import NotFound, NotImplementedYet
 from server.domain.ids import Kind
 from server.domain.notifications import DeliveryError
 from server.domain.operations import Operation
+from server.domain.requests import Done, RequestKey
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -34,10 +37,26 @@ class Errors(Protocol):
     async def errors(self, account: UUID, operation_id: UUID, first: int, limit: int) -> list[DeliveryError]: ...
 
 
+class Cancellations(Protocol):
+    """Where operations are canceled."""
+
+    async def cancel(self, account: UUID, operation_id: UUID, key: RequestKey | None = None) -> Done[UUID]: ...
+
+
+class Announcer(Protocol):
+    """Tells watchers. Hints: they may get lost."""
+
+    def announce_feed(self, account_id: UUID) -> None: ...
+
+
 class OperationServicer(operations_pb2_grpc.OperationServiceServicer):
-    def __init__(self, operations: Operations, errors: Errors) -> None:
+    def __init__(
+        self, operations: Operations, errors: Errors, cancellations: Cancellations, announcer: Announcer
+    ) -> None:
         self._operations = operations
         self._errors = errors
+        self._cancellations = cancellations
+        self._announcer = announcer
 
     async def GetOperation(self, request: pb.GetOperationRequest, context: Context) -> pb.GetOperationResponse:
         operation = await self._get(id_in_path(Kind.OPERATION, request.operation_id))
@@ -63,7 +82,12 @@ class OperationServicer(operations_pb2_grpc.OperationServiceServicer):
         )
 
     async def CancelOperation(self, request: pb.CancelOperationRequest, context: Context) -> pb.CancelOperationResponse:
-        raise NotImplementedYet("operations can't be canceled yet")
+        account = current_account()
+        wanted = id_in_path(Kind.OPERATION, request.operation_id)
+        done = await self._cancellations.cancel(account, wanted, request_key(request))
+        self._announcer.announce_feed(account)
+        name = ids.encode(Kind.OPERATION, result_of(done, context))
+        return pb.CancelOperationResponse(operation_id=name, operation_location=f"{BASE_PATH}/Operations/{name}")
 
     async def _get(self, operation_id: UUID) -> Operation:
         operation = await self._operations.get(current_account(), operation_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -14,12 +15,13 @@ from server.api import notification_messages, pages, sends
 from server.api.broken import sound_part
 from server.api.calls import current_account
 from server.api.convert import BASE_PATH, id_in_field, id_in_path
+from server.api.dry_runs import DryRuns
 from server.api.problems import Problems
 from server.api.requests import request_key, result_of
 from server.api.senders import Sender, SenderStore, resolve_sender
-from server.api.sends import Renderer
 from server.api.validation import broken_rules
 from server.domain import ids
+from server.domain.credentials import CredentialType
 from server.domain.errors import Invalid, NotFound, NotImplementedYet, Violation
 from server.domain.ids import Kind
 from server.domain.notifications import Notification, Place
@@ -32,6 +34,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class Operations(SenderStore, Protocol):
     """Where sends are accepted."""
 
+    async def now(self) -> datetime: ...
     async def accept(self, account: UUID, new: NewOperation, key: RequestKey | None = None) -> Done[UUID]: ...
     async def repeated(self, account: UUID, key: RequestKey) -> Done[UUID] | None: ...
 
@@ -58,17 +61,22 @@ class PushNotificationServicer(push_notifications_pb2_grpc.PushNotificationServi
         operations: Operations,
         notifications: Notifications,
         renderer: notification_messages.Renderer,
+        dry_runs: DryRuns,
         announcer: Announcer,
     ) -> None:
         self._operations = operations
         self._notifications = notifications
         self._renderer = renderer
+        self._dry_runs = dry_runs
         self._announcer = announcer
 
     async def SendPushNotification(
         self, request: pb.SendPushNotificationRequest, context: Context
     ) -> pb.SendPushNotificationResponse:
-        operation_id = result_of(await self._accept(current_account(), request), context)
+        account = current_account()
+        if request.dry_run:
+            return pb.SendPushNotificationResponse(dry_run=await self._try(account, request))
+        operation_id = result_of(await self._accept(account, request), context)
         name = ids.encode(Kind.OPERATION, operation_id)
         return pb.SendPushNotificationResponse(operation_id=name, operation_location=f"{BASE_PATH}/Operations/{name}")
 
@@ -108,26 +116,28 @@ class PushNotificationServicer(push_notifications_pb2_grpc.PushNotificationServi
         earlier = await self._operations.repeated(account, key) if key else None
         if earlier is not None:
             return earlier
-        sends.refuse_unfinished(request)
-        new = await self._new_operation(account, sound_part(request, rules), self._renderer, rules)
+        new, _ = await self._new_operation(account, request, rules)
         done = await self._operations.accept(account, new, key)
         self._announcer.announce_jobs()
         self._announcer.announce_feed(account)
         return done
 
+    async def _try(self, account: UUID, request: pb.SendPushNotificationRequest) -> pb.DryRunReport:
+        new, types = await self._new_operation(account, request, broken_rules(request))
+        return await self._dry_runs.run(account, new, sends.usable_providers(types), await self._operations.now())
+
     async def _new_operation(
-        self,
-        account: UUID,
-        request: pb.SendPushNotificationRequest,
-        renderer: Renderer,
-        rules: Sequence[Violation] = (),
-    ) -> NewOperation:
+        self, account: UUID, request: pb.SendPushNotificationRequest, rules: Sequence[Violation]
+    ) -> tuple[NewOperation, frozenset[CredentialType]]:
         """Check everything before anything is stored, and report all problems at once, broken ``rules`` among them.
 
-        Raises ``Invalid``.
+        Answers the types of the credentials that the send can use, too. Raises ``Invalid``.
         """
+        request = sound_part(request, rules)
         problems = Problems(rules)
-        message = problems.collect(lambda: sends.message(request, renderer))
+        message = problems.collect(lambda: sends.message(request, self._renderer))
+        now = await self._operations.now() if request.HasField("schedule") else None
+        send_at = problems.collect(lambda: sends.send_at(request, now)) if now else None
         recipients: list[Recipient] | None = problems.collect(lambda: sends.recipients(request))
         sender: Sender | None = None
         try:
@@ -139,7 +149,7 @@ class PushNotificationServicer(push_notifications_pb2_grpc.PushNotificationServi
             problems.violations.extend(sends.unreachable_tokens(recipients, sender.types))
         problems.raise_any()
         assert message is not None and recipients is not None and sender is not None  # noqa: PT018 # no problems
-        return NewOperation(
+        new = NewOperation(
             app_id=sender.app_id,
             app_name=sender.app_name,
             fcm_credential=sender.fcm,
@@ -148,7 +158,9 @@ class PushNotificationServicer(push_notifications_pb2_grpc.PushNotificationServi
             tags=dict(request.tags),
             ttl=request.ttl if request.HasField("ttl") else None,
             recipients=recipients,
+            send_at=send_at,
         )
+        return new, sender.types
 
 
 def _refuse_unfinished_filters(request: pb.ListPushNotificationsRequest) -> None:

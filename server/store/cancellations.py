@@ -30,11 +30,9 @@ class Cancellations:
 
         Raises ``NotFound``, and ``Conflict`` for one that is complete or as ``idempotency.begin`` does.
         """
-
-        async def work(connection: Connection) -> Done[UUID]:
-            return await idempotency.once(connection, account, key, lambda: _mark(connection, account, operation_id))
-
-        done = await transactions.run(self._database, work)
+        done = await idempotency.run(
+            self._database, account, key, lambda connection: _mark(connection, account, operation_id)
+        )
         while await self._end_next(account, operation_id):
             pass
         return done

@@ -42,7 +42,7 @@ class _OneApp:
 
 async def _problems(**fields: Any) -> dict[str, str]:
     request = pb.SendPushNotificationRequest(**{"to": [_USER], "content": {"body": "Hello"}, **fields})
-    servicer: Any = push_notifications.PushNotificationServicer(_OneApp(), None, Renderer(), None)  # type: ignore[arg-type]  # see _OneApp
+    servicer: Any = push_notifications.PushNotificationServicer(_OneApp(), None, Renderer(), None, None)  # type: ignore[arg-type]  # see _OneApp
     current_call.set(Call("/pharos.push.v1.PushNotificationService/SendPushNotification", "r", UUID(int=7)))
     with pytest.raises(Invalid) as caught:
         await servicer.SendPushNotification(request, None)
