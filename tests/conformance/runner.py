@@ -1,0 +1,160 @@
+"""Carries a case out against a running service."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from tests.acceptance.sandbox_port import SandboxPort
+from tests.conformance.cases import METHODS, Case
+from tests.conformance.matching import differences
+
+_VARIABLE = re.compile(r"\$\{(\w+(?::suffix)?)\}")
+_STEP_OF_PATH = re.compile(r"\.(\w+)|\[(\d+)\]")
+
+
+@dataclass
+class Run:
+    """One case under one version. ``accounts`` are the account that asks and another one."""
+
+    http: httpx.AsyncClient
+    sandbox: SandboxPort
+    version: str
+    accounts: tuple[httpx.BasicAuth, httpx.BasicAuth]
+    variables: dict[str, Any] = field(default_factory=dict)
+
+    async def carry_out(self, case: Case) -> None:
+        for number, step in enumerate(case.steps, 1):
+            problems = await self._step(_filled(step, self.variables))
+            assert not problems, "\n".join([f"{case.name}\nstep {number}: {step}", *problems])
+
+    async def _step(self, step: dict[str, Any]) -> list[str]:
+        if "finish" in step:
+            return await self._finish(step["finish"])
+        if "pushes" in step:
+            return await self._pushes(step["pushes"])
+        response = await self._request(step)
+        problems = _problems(step, response)
+        if not problems:
+            for name, path in step.get("save", {}).items():
+                self.variables[name] = _at(path, response.json())
+        return [*problems, f"the answer was {response.status_code} {response.text[:2000]}"] if problems else []
+
+    async def _request(self, step: dict[str, Any]) -> httpx.Response:
+        [method] = step.keys() & set(METHODS)
+        send = step.get("send", {})
+        headers = dict(send.get("headers", {}))
+        content = send.get("text")
+        if "json" in send:
+            content = json.dumps(send["json"])
+        if content is not None:
+            headers.setdefault("Content-Type", "application/json")
+        return await self.http.request(
+            method,
+            self._url(step[method]),
+            content=content,
+            headers=headers,
+            params=send.get("query"),
+            auth=self._auth(send.get("auth")),
+        )
+
+    def _url(self, path: str) -> str:
+        """Paths are written without the version; those of the service's own pages, and absolute URLs, have none."""
+        return path if path.startswith(("http", "/docs", "/openapi", "/healthz", "/readyz")) else self.version + path
+
+    def _auth(self, auth: Any) -> httpx.Auth | None:
+        match auth:
+            case None:
+                return self.accounts[0]
+            case "other":
+                return self.accounts[1]
+            case "none":
+                return None
+            case [user, password]:
+                return httpx.BasicAuth(user, password)
+        raise ValueError(f"auth: {auth}")
+
+    async def _finish(self, operation: str) -> list[str]:
+        """Reads the operation's events to their end."""
+        url = f"/v1/PushNotifications/Operations/{operation}/Events"
+        async with self.http.stream("GET", url, auth=self.accounts[0]) as response:
+            lines = [line async for line in response.aiter_lines()]
+        return [] if "event: end" in lines else [f"{operation} has not ended: {response.status_code} {lines[-3:]}"]
+
+    async def _pushes(self, expected: Mapping[str, Any]) -> list[str]:
+        found = await self.sandbox.pushes(expected)
+        texts = {token: [push.text for push in found.get(token, ())] for token in expected}
+        return list(differences(dict(expected), texts, path="pushes"))
+
+
+def _problems(step: Mapping[str, Any], response: httpx.Response) -> list[str]:
+    found = []
+    if response.status_code != step["status"]:
+        found.append(f"expected the status {step['status']}")
+    body = _body(response)
+    for key, more in (("json", False), ("contains", True)):
+        if key in step:
+            found.extend(differences(step[key], body, more=more))
+    if "errors" in step:
+        found.extend(_error_problems(step, body))
+    for name, expected in step.get("headers", {}).items():
+        value = response.headers.get(name)
+        if expected == "<absent>":
+            found.extend([f"{name}: was not expected, and is {value!r}"] if value is not None else [])
+        else:
+            found.extend(differences(expected, value, path=name))
+    if "x-request-id" not in response.headers:
+        found.append("every answer has an X-Request-Id")
+    return found
+
+
+def _error_problems(step: Mapping[str, Any], body: Any) -> list[str]:
+    status = step["status"]
+    code = step.get("code", 20001 if status == 400 else 20000 + status)
+    code = {20401: 20003}.get(code, code)
+    errors = [{"code": code, "message": "<text>", "infoUrl": "<url>", "context": context} for context in step["errors"]]
+    if isinstance(body, dict) and isinstance(body.get("errors"), list):
+        body = {**body, "errors": sorted(body["errors"], key=lambda error: str(error.get("context")))}
+        errors.sort(key=lambda error: str(error["context"]))
+    return list(differences({"errors": errors, "status": status}, body))
+
+
+def _body(response: httpx.Response) -> Any:
+    try:
+        return response.json()
+    except ValueError:
+        return response.text
+
+
+def _filled(value: Any, variables: Mapping[str, Any]) -> Any:
+    """The value with variables for their names; one that is nothing but a variable keeps the variable's type."""
+    match value:
+        case str():
+            whole = _VARIABLE.fullmatch(value)
+            if whole is not None:
+                return _variable(whole[1], variables)
+            return _VARIABLE.sub(lambda found: str(_variable(found[1], variables)), value)
+        case dict():
+            return {_filled(name, variables): _filled(inner, variables) for name, inner in value.items()}
+        case list():
+            return [_filled(inner, variables) for inner in value]
+    return value
+
+
+def _variable(name: str, variables: Mapping[str, Any]) -> Any:
+    if name == "new":
+        return secrets.token_hex(16)
+    name, _, part = name.partition(":")
+    return variables[name].rpartition("_")[2] if part else variables[name]
+
+
+def _at(path: str, document: Any) -> Any:
+    for step in _STEP_OF_PATH.finditer(path):
+        document = document[step[1]] if step[1] else document[int(step[2])]
+    return document
