@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
@@ -13,13 +13,14 @@ import grpc
 from pharos.push.v1 import credentials_pb2 as pb
 from pharos.push.v1 import credentials_pb2_grpc
 
+from server.api import pages
 from server.api.calls import current_account
-from server.api.convert import BASE_PATH, CREDENTIAL_TYPE_NUMBERS, CREDENTIAL_TYPES, id_in_path, timestamp
+from server.api.convert import BASE_PATH, CREDENTIAL_TYPE_NUMBERS, CREDENTIAL_TYPES, id_in_path, period, timestamp
 from server.api.requests import request_key, result_of
 from server.domain import ids
-from server.domain.apps import Credential, NewCredential
+from server.domain.apps import Credential, CredentialChange, CredentialFilter, NewContent, NewCredential
 from server.domain.credentials import CredentialContent, CredentialType, InvalidCredentialContent, seal_context
-from server.domain.errors import Invalid, NotFound, NotImplementedYet, Violation
+from server.domain.errors import Invalid, NotFound, Violation
 from server.domain.ids import Kind
 from server.domain.requests import Done, RequestKey
 
@@ -36,6 +37,14 @@ class Credentials(Protocol):
     async def repeated(self, account: UUID, key: RequestKey) -> Done[UUID] | None: ...
 
     async def get(self, account: UUID, credential_id: UUID) -> Credential | None: ...
+
+    async def newest(
+        self, account: UUID, wanted: CredentialFilter, first: UUID, limit: int
+    ) -> Sequence[Credential]: ...
+
+    async def update(self, account: UUID, credential_id: UUID, change: CredentialChange) -> None: ...
+
+    async def delete(self, account: UUID, credential_id: UUID) -> None: ...
 
 
 class ParsedCredential(Protocol):
@@ -74,23 +83,46 @@ class CredentialServicer(credentials_pb2_grpc.CredentialServiceServicer):
 
     async def GetCredential(self, request: pb.GetCredentialRequest, context: Context) -> pb.GetCredentialResponse:
         credential_id = id_in_path(Kind.CREDENTIAL, request.credential_id)
-        credential = await self._credentials.get(current_account(), credential_id)
-        if credential is None:
-            raise NotFound("there is no such credential")
-        return pb.GetCredentialResponse(credential=_message(credential))
+        return pb.GetCredentialResponse(credential=_message(await self._get(current_account(), credential_id)))
 
     async def ListCredentials(self, request: pb.ListCredentialsRequest, context: Context) -> pb.ListCredentialsResponse:
-        raise NotImplementedYet("credentials can't be listed yet")
+        account, wanted = current_account(), _filter(request)
+        found, pagination = await pages.newest_first(
+            request,
+            lambda first, limit: self._credentials.newest(account, wanted, first, limit),
+            lambda credential: credential.credential_id,
+        )
+        return pb.ListCredentialsResponse(
+            credentials=[_message(credential) for credential in found], pagination=pagination
+        )
 
     async def UpdateCredential(
         self, request: pb.UpdateCredentialRequest, context: Context
     ) -> pb.UpdateCredentialResponse:
-        raise NotImplementedYet("credentials can't be changed yet")
+        account, credential_id = current_account(), id_in_path(Kind.CREDENTIAL, request.credential_id)
+        is_default = request.is_default if request.HasField("is_default") else None
+        content = None
+        if request.HasField("content"):
+            content = await self._new_content(account, credential_id, request.content)
+        elif is_default is None:
+            raise Invalid(Violation("is_default", "is required where content is not given"))
+        await self._credentials.update(account, credential_id, CredentialChange(is_default, content))
+        name = ids.encode(Kind.CREDENTIAL, credential_id)
+        return pb.UpdateCredentialResponse(resource_id=name, resource_location=_location(name))
 
     async def DeleteCredential(
         self, request: pb.DeleteCredentialRequest, context: Context
     ) -> pb.DeleteCredentialResponse:
-        raise NotImplementedYet("credentials can't be deleted yet")
+        credential_id = id_in_path(Kind.CREDENTIAL, request.credential_id)
+        await self._credentials.delete(current_account(), credential_id)
+        name = ids.encode(Kind.CREDENTIAL, credential_id)
+        return pb.DeleteCredentialResponse(resource_id=name, resource_location=_location(name))
+
+    async def _get(self, account: UUID, credential_id: UUID) -> Credential:
+        credential = await self._credentials.get(account, credential_id)
+        if credential is None:
+            raise NotFound("there is no such credential")
+        return credential
 
     async def _create(self, account: UUID, request: pb.CreateCredentialRequest) -> Done[UUID]:
         """Carry the request out, or find what an earlier equal one came to: its certificate may have expired since."""
@@ -107,11 +139,19 @@ class CredentialServicer(credentials_pb2_grpc.CredentialServiceServicer):
         return NewCredential(
             credential_id,
             credential_type,
-            self._sealer.seal(parsed.secret, seal_context(str(account), credential_id)),
+            self._seal(parsed, account, credential_id),
             parsed.not_after,
             request.app_name or None,
             request.is_default,
         )
+
+    async def _new_content(self, account: UUID, credential_id: UUID, content: pb.CredentialContent) -> NewContent:
+        """Of the type that the credential has, which can't change."""
+        parsed = await self._parsed((await self._get(account, credential_id)).credential_type, content)
+        return NewContent(self._seal(parsed, account, credential_id), parsed.not_after)
+
+    def _seal(self, parsed: ParsedCredential, account: UUID, credential_id: UUID) -> bytes:
+        return self._sealer.seal(parsed.secret, seal_context(str(account), credential_id))
 
     async def _parsed(self, credential_type: CredentialType, content: pb.CredentialContent) -> ParsedCredential:
         """In a thread: the check of a key takes tens of milliseconds."""
@@ -119,6 +159,15 @@ class CredentialServicer(credentials_pb2_grpc.CredentialServiceServicer):
             return await asyncio.to_thread(self._parse, credential_type, _content(content))
         except InvalidCredentialContent as error:
             raise Invalid(*_violations(error)) from None
+
+
+def _filter(request: pb.ListCredentialsRequest) -> CredentialFilter:
+    return CredentialFilter(
+        request.app_name or None,
+        CREDENTIAL_TYPES[request.credential_type] if request.credential_type else None,
+        request.is_default if request.HasField("is_default") else None,
+        period(request),
+    )
 
 
 def _content(message: pb.CredentialContent) -> CredentialContent:

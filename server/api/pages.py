@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
+from uuid import UUID
 
 import msgspec
 from google.protobuf.message import Message
 from pharos.push.v1 import types_pb2
 
 from server.domain.errors import Invalid, Violation
+from server.domain.notifications import NEWEST
+
+T = TypeVar("T")
 
 DEFAULT_SIZE: Final = 50
 _VERSION: Final = "1"
@@ -64,6 +69,30 @@ class Token:
         pagination = types_pb2.Pagination(next=None if following is None else self.encode(following))
         setattr(pagination, "self", own or self.encode(()))  # noqa: B010 # no argument can have this name
         return pagination
+
+
+async def newest_first(
+    request: Message, read: Callable[[UUID, int], Awaitable[Sequence[T]]], id_of: Callable[[T], UUID]
+) -> tuple[Sequence[T], types_pb2.Pagination]:
+    """Return one page of resources whose ids grow with time, and its tokens.
+
+    ``read`` returns up to so many resources from an id on, newest first. The id need not exist any more: whatever is
+    made or deleted meanwhile, what is there all the time comes exactly once.
+    """
+    size, own = request.page_size, request.page_token  # type: ignore[attr-defined]  # every list's request has them
+    token, limit = Token.of(request), size or DEFAULT_SIZE
+    found = await read(_first_id(token.decode(own)), limit + 1)
+    following = (id_of(found[limit]).hex,) if len(found) > limit else None
+    return found[:limit], token.pagination(own, following)
+
+
+def _first_id(key: tuple[str, ...] | None) -> UUID:
+    if key is None:
+        return NEWEST
+    try:
+        return UUID(hex=fields(key, 1)[0])
+    except ValueError as error:
+        raise refused() from error
 
 
 def fields(key: tuple[str, ...], count: int) -> tuple[str, ...]:

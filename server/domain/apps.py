@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import Final
 from uuid import UUID
 
 from server.domain.credentials import CredentialType
+from server.domain.periods import Period
 
 DEFAULT_APP: Final = "default"
 """Name of the app that is made for a credential that names none when there is none."""
@@ -41,6 +42,25 @@ class App:
 
 
 @dataclass(frozen=True, slots=True)
+class AppFilter:
+    """Which apps to list; None means whichever."""
+
+    is_default: bool | None
+    made: Period
+
+
+@dataclass(frozen=True, slots=True)
+class AppDay:
+    """How many recipients of an app became final on a day (UTC), and how."""
+
+    day: date
+    sent: int
+    failed: int
+    canceled: int
+    unaddressable: int
+
+
+@dataclass(frozen=True, slots=True)
 class Credential:
     """A credential without its content."""
 
@@ -62,3 +82,29 @@ class NewCredential:
     not_after: datetime | None = None
     app_name: str | None = None
     is_default: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialFilter:
+    """Which credentials to list; None means whichever."""
+
+    app_name: str | None
+    credential_type: CredentialType | None
+    is_default: bool | None
+    made: Period
+
+
+@dataclass(frozen=True, slots=True)
+class NewContent:
+    """What replaces a credential's content; ``not_after`` is the end of its certificate's validity."""
+
+    sealed: bytes = field(repr=False)
+    not_after: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialChange:
+    """What to change of a credential; None stays as it is."""
+
+    is_default: bool | None
+    content: NewContent | None

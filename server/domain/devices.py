@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeAlias
 from uuid import UUID
 
+from server.domain.errors import Violation
 from server.domain.pushes import Provider
 
 MAX_DEVICES: Final = 50
@@ -40,6 +41,21 @@ class NewDevice:
     device: Device
     app_name: str | None = None
     user_id: UUID | None = None
+
+
+Registered: TypeAlias = UUID | Violation
+"""What became of one device of a batch: the registration that it is in, or why it is in none."""
+
+USER_UNKNOWN: Final = Violation("user_id", "there is no such user")
+USER_DELETED: Final = Violation("user_id", "the user was deleted")
+TOO_MANY_DEVICES: Final = Violation(
+    "token", f"the user has {MAX_DEVICES} devices under this app, the most there can be"
+)
+
+
+def app_unknown(name: str | None) -> Violation:
+    """Return what is wrong with a device whose app is not there; no name means the default one."""
+    return Violation("app_name", "there is no such app" if name else "there is no app")
 
 
 def normal_token(provider: Provider, token: str) -> str | None:

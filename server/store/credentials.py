@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from uuid import UUID
 
 import asyncpg
 
-from server.domain.apps import DEFAULT_APP, MAX_APPS, MAX_CREDENTIALS, Credential, NewCredential
-from server.domain.errors import Invalid, Violation
+from server.domain.apps import (
+    DEFAULT_APP,
+    MAX_APPS,
+    MAX_CREDENTIALS,
+    Credential,
+    CredentialChange,
+    CredentialFilter,
+    NewCredential,
+)
+from server.domain.errors import Invalid, NotFound, Violation
 from server.domain.requests import Done, RequestKey
 from server.store import idempotency
 from server.store.accounts import lock_account
+from server.store.apps import delete_app
 from server.store.database import Connection, Database
 from server.store.numbers import CREDENTIAL_TYPE_OF, CREDENTIAL_TYPES
 from server.store.statements import Statements
@@ -49,6 +59,36 @@ class Credentials:
             row = await connection.fetchrow(_SQL.get, account, credential_id)
         return _credential(row) if row else None
 
+    async def newest(self, account: UUID, wanted: CredentialFilter, first: UUID, limit: int) -> Sequence[Credential]:
+        """Return up to ``limit`` credentials from the id ``first`` on, newest first."""
+        number = CREDENTIAL_TYPES[wanted.credential_type] if wanted.credential_type else None
+        filters = (wanted.app_name, number, wanted.is_default, wanted.made.start, wanted.made.end)
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(_SQL.newest, account, first, limit, *filters)
+        return [_credential(row) for row in rows]
+
+    async def update(self, account: UUID, credential_id: UUID, change: CredentialChange) -> None:
+        """Make it its app's default for its type, replace its content, or both.
+
+        Raises ``NotFound``, and ``Invalid`` for False on the default one.
+        """
+
+        async def work(connection: Connection) -> None:
+            await _update(connection, account, credential_id, change)
+
+        await transactions.run(self._database, work)
+
+    async def delete(self, account: UUID, credential_id: UUID) -> None:
+        """Delete it, and with an app's last one the app and its registrations; users stay. Raises ``NotFound``.
+
+        The oldest one of the type takes the role of a default that was deleted.
+        """
+
+        async def work(connection: Connection) -> None:
+            await _delete(connection, account, credential_id)
+
+        await transactions.run(self._database, work)
+
 
 async def _create(connection: Connection, account: UUID, new: NewCredential) -> UUID:
     await lock_account(connection, account)
@@ -65,6 +105,35 @@ async def _create(connection: Connection, account: UUID, new: NewCredential) -> 
         _SQL.insert, account, new.credential_id, app, number, is_default, new.sealed, new.not_after
     )
     return new.credential_id
+
+
+async def _update(connection: Connection, account: UUID, credential_id: UUID, change: CredentialChange) -> None:
+    await lock_account(connection, account)
+    found = await connection.fetchrow(_SQL.find, account, credential_id)
+    if found is None:
+        raise NotFound("there is no such credential")
+    if change.is_default is False and found["is_default"]:
+        raise Invalid(Violation("is_default", "this is the default credential: make another one the default instead"))
+    if change.is_default and not found["is_default"]:
+        await connection.execute(_SQL.yield_default, account, found["app_id"], found["credential_type"])
+        await connection.execute(_SQL.take_default, account, credential_id)
+        await connection.execute(_APPS.touch, account, found["app_id"])
+    if change.content:
+        await connection.execute(
+            _SQL.replace_content, account, credential_id, change.content.sealed, change.content.not_after
+        )
+
+
+async def _delete(connection: Connection, account: UUID, credential_id: UUID) -> None:
+    await lock_account(connection, account)
+    gone = await connection.fetchrow(_SQL.delete, account, credential_id)
+    if gone is None:
+        raise NotFound("there is no such credential")
+    if gone["others"] == 0:
+        await delete_app(connection, account, gone["app_id"])
+    elif gone["is_default"]:
+        await connection.execute(_SQL.promote_oldest, account, gone["app_id"], gone["credential_type"])
+        await connection.execute(_APPS.touch, account, gone["app_id"])
 
 
 async def _make_app(connection: Connection, account: UUID, name: str, others: int) -> UUID:

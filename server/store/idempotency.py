@@ -62,14 +62,26 @@ async def once(
     connection: Connection, account: UUID, key: RequestKey | None, make: Callable[[], Awaitable[UUID]]
 ) -> Done[UUID]:
     """Make a resource, or, when the key was used before, return the id of the one that was made then."""
+
+    async def respond() -> bytes:
+        return (await make()).bytes
+
+    done = await respond_once(connection, account, key, respond)
+    return Done(UUID(bytes=done.value), done.replayed)
+
+
+async def respond_once(
+    connection: Connection, account: UUID, key: RequestKey | None, respond: Callable[[], Awaitable[bytes]]
+) -> Done[bytes]:
+    """Do what makes the response, or, when the key was used before, return the response of then."""
     if key is None:
-        return Done(await make())
+        return Done(await respond())
     earlier = await begin(connection, account, key.method, key.key, key.fingerprint)
     if earlier is not None:
-        return Done(UUID(bytes=earlier), replayed=True)
-    made = await make()
-    await finish(connection, account, key.method, key.key, made.bytes)
-    return Done(made)
+        return Done(earlier, replayed=True)
+    response = await respond()
+    await finish(connection, account, key.method, key.key, response)
+    return Done(response)
 
 
 async def run(

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from uuid import UUID
 
 import asyncpg
 
-from server.domain.devices import MAX_DEVICES, Device, DeviceRegistration, NewDevice
-from server.domain.errors import Invalid, Violation
+from server.domain.devices import (
+    MAX_DEVICES,
+    TOO_MANY_DEVICES,
+    USER_DELETED,
+    USER_UNKNOWN,
+    Device,
+    DeviceRegistration,
+    NewDevice,
+    Registered,
+    app_unknown,
+)
+from server.domain.errors import Invalid, NotFound, Violation
 from server.domain.requests import Done, RequestKey
-from server.store import idempotency, transactions
+from server.store import idempotency, registration_batches, transactions
+from server.store.apps import check_absent
 from server.store.database import Connection, Database
 from server.store.numbers import PROVIDER_OF, PROVIDERS
 from server.store.statements import Statements
@@ -35,18 +47,60 @@ class Registrations:
             self._database, account, key, lambda connection: _register(connection, account, new)
         )
 
+    async def register_batch(
+        self, account: UUID, batch: Sequence[NewDevice | Violation], key: RequestKey | None = None
+    ) -> Done[Sequence[Registered]]:
+        """Register the devices as if one after the other, each with a result of its own, in one transaction.
+
+        A device that can't be registered has the ``Violation`` as its result, and so has one that was refused before.
+        Raises ``Conflict`` as ``idempotency.begin`` does.
+        """
+
+        async def work(connection: Connection) -> Done[bytes]:
+            return await idempotency.respond_once(
+                connection, account, key, lambda: registration_batches.register(connection, account, batch)
+            )
+
+        done = await transactions.run(self._database, work)
+        return Done(registration_batches.results(done.value), done.replayed)
+
     async def get(self, account: UUID, registration_id: UUID) -> DeviceRegistration | None:
         """Return the registration with its devices, or None."""
         async with self._database.connection() as connection:
             row = await connection.fetchrow(_SQL.get, account, registration_id)
         return _registration(row) if row else None
 
+    async def newest(
+        self, account: UUID, user: UUID, app_name: str | None, first: UUID, limit: int
+    ) -> Sequence[DeviceRegistration]:
+        """Return up to ``limit`` of a user's registrations from the id ``first`` on, newest first.
+
+        Raises ``Invalid`` for an unknown user. A deleted one has none.
+        """
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(_SQL.newest, account, user, first, limit, app_name)
+            if not rows and not await connection.fetchval(_SQL.user_exists, account, user):
+                raise Invalid(USER_UNKNOWN)
+        return [_registration(row) for row in rows]
+
+    async def delete(self, account: UUID, registration_id: UUID, device: Device | None = None) -> None:
+        """Delete the registration, or one device of it, and with the last device the registration.
+
+        Raises ``NotFound`` where there is no such registration, or no such device in it.
+        """
+
+        async def work(connection: Connection) -> None:
+            await _delete(connection, account, registration_id, device)
+
+        await transactions.run(self._database, work)
+
 
 async def _register(connection: Connection, account: UUID, new: NewDevice) -> UUID:
     provider, digest = PROVIDERS[new.device.provider], token_hash(new.device.token)
     claimed = await connection.fetchrow(_SQL.claim_token, account, new.app_name, provider, digest)
     if claimed is None:
-        raise Invalid(Violation("app_name", "there is no such app" if new.app_name else "there is no app"))
+        await check_absent(connection, account, {new.app_name})
+        raise Invalid(app_unknown(new.app_name))
     app, holder = claimed["app_id"], claimed["holder_id"]
     if holder is not None and holder == new.user_id:
         refreshed: UUID = await connection.fetchval(_SQL.refresh, account, app, provider, digest)
@@ -67,12 +121,32 @@ async def _admit(connection: Connection, account: UUID, app: UUID, user: UUID | 
     if user is None:
         return
     if not locked["known"]:
-        raise Invalid(Violation("user_id", "there is no such user"))
+        raise Invalid(USER_UNKNOWN)
     if locked["deleted_at"] is not None:
-        raise Invalid(Violation("user_id", "the user was deleted"))
+        raise Invalid(USER_DELETED)
     # A statement of its own: the one that waited for the lock still sees what was before.
     if await connection.fetchval(_SQL.count_devices, account, app, user) >= MAX_DEVICES:
-        raise Invalid(Violation("token", f"the user has {MAX_DEVICES} devices under this app, the most there can be"))
+        raise Invalid(TOO_MANY_DEVICES)
+
+
+async def _delete(connection: Connection, account: UUID, registration_id: UUID, device: Device | None) -> None:
+    owner = await connection.fetchval(_SQL.owner, account, registration_id)
+    if owner is None:
+        raise NotFound("there is no such device registration")
+    which = (PROVIDERS[device.provider], token_hash(device.token)) if device else (None, None)
+    locked = await connection.fetchval(_SQL.lock_devices, account, registration_id, *which)
+    await connection.execute(_SQL.lock_owner, account, owner)
+    if not await connection.fetchval(_SQL.lock, account, registration_id):
+        raise NotFound("there is no such device registration")
+    if device and not locked:
+        raise NotFound("the registration has no such device")
+    left = await connection.fetchval(_SQL.count_devices_in, account, registration_id) - locked
+    if device and left:
+        await connection.execute(_SQL.delete_device, account, registration_id, *which)
+        return
+    if left:
+        raise transactions.Overtaken  # a device came before the user was locked, and nobody holds it
+    await connection.execute(_SQL.delete, account, registration_id)
 
 
 def _registration(row: asyncpg.Record) -> DeviceRegistration:

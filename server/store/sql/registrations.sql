@@ -73,3 +73,44 @@ select r.registration_id, r.user_id, a.name as app_name,
              where d.account_id = $1 and d.registration_id = r.registration_id order by d.added) as devices
 from device_registrations r join apps a using (account_id, app_id)
 where r.account_id = $1 and r.registration_id = $2
+
+-- name: newest
+-- A user's, at or before $3, newest first, of one app or of all.
+select r.registration_id, r.user_id, a.name as app_name,
+       array(select (d.provider, d.token) from devices d
+             where d.account_id = $1 and d.registration_id = r.registration_id order by d.added) as devices
+from device_registrations r join apps a using (account_id, app_id)
+where r.account_id = $1 and r.user_id = $2 and r.registration_id <= $3 and ($5::text is null or a.name = $5)
+order by r.registration_id desc limit $4
+
+-- name: user_exists
+select exists (select from users where account_id = $1 and user_id = $2)
+
+-- name: owner
+select user_id from device_registrations where account_id = $1 and registration_id = $2
+
+-- name: lock_devices
+-- Of one registration: all of its devices, or the one given; answers how many.
+with locked as materialized (
+  select from devices
+  where account_id = $1 and registration_id = $2
+    and ($3::smallint is null or (provider = $3 and token_hash = $4::bytea))
+  order by app_id, provider, token_hash for update)
+select count(*) from locked
+
+-- name: lock_owner
+-- Touches the user, which from here on gets no more devices.
+update users set updated_at = now() where account_id = $1 and user_id = $2
+
+-- name: lock
+select registration_id from device_registrations where account_id = $1 and registration_id = $2 for update
+
+-- name: count_devices_in
+select count(*) from devices where account_id = $1 and registration_id = $2
+
+-- name: delete_device
+delete from devices where account_id = $1 and registration_id = $2 and provider = $3 and token_hash = $4
+
+-- name: delete
+-- Its devices go with it.
+delete from device_registrations where account_id = $1 and registration_id = $2

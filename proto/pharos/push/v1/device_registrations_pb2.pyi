@@ -348,7 +348,7 @@ class ListDeviceRegistrationsRequest(_message.Message):
     user_id: _builtins.str
     """Whose registrations."""
     app_name: _builtins.str
-    """Only under this app."""
+    """Only under this app. There need not be such an app: then the list is empty, as with any filter that nothing fits."""
     page_size: _builtins.int
     """Registrations a page, 1-1000; 50 when unset."""
     page_token: _builtins.str
@@ -413,7 +413,7 @@ class DeleteDeviceRegistrationRequest(_message.Message):
     device_registration_id: _builtins.str
     """The registration's id."""
     provider: _types_pb2.Provider.ValueType
-    """With `token`: only this device."""
+    """With `token`: only this device. With the last one the registration is deleted."""
     token: _builtins.str
     """With `provider`: only this device."""
     def __init__(

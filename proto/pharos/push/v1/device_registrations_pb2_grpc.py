@@ -89,7 +89,7 @@ class DeviceRegistrationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListDeviceRegistrations(self, request, context):
-        """Lists a user's registrations.
+        """Lists a user's registrations, newest first. A deleted user has none; an unknown one is an invalid argument.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

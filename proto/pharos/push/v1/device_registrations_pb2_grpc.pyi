@@ -25,7 +25,7 @@ class DeviceRegistrationServiceStub:
     GetDeviceRegistration: _aio.UnaryUnaryMultiCallable[_device_registrations_pb2.GetDeviceRegistrationRequest, _device_registrations_pb2.GetDeviceRegistrationResponse]
     """Fetches a registration."""
     ListDeviceRegistrations: _aio.UnaryUnaryMultiCallable[_device_registrations_pb2.ListDeviceRegistrationsRequest, _device_registrations_pb2.ListDeviceRegistrationsResponse]
-    """Lists a user's registrations."""
+    """Lists a user's registrations, newest first. A deleted user has none; an unknown one is an invalid argument."""
     DeleteDeviceRegistration: _aio.UnaryUnaryMultiCallable[_device_registrations_pb2.DeleteDeviceRegistrationRequest, _device_registrations_pb2.DeleteDeviceRegistrationResponse]
     """Deletes a registration with all its devices, or only one device of it."""
 
@@ -64,7 +64,7 @@ class DeviceRegistrationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _device_registrations_pb2.ListDeviceRegistrationsRequest,
         context: _aio.ServicerContext[_device_registrations_pb2.ListDeviceRegistrationsRequest, _abc.Awaitable[_device_registrations_pb2.ListDeviceRegistrationsResponse]],
     ) -> _abc.Awaitable[_device_registrations_pb2.ListDeviceRegistrationsResponse]:
-        """Lists a user's registrations."""
+        """Lists a user's registrations, newest first. A deleted user has none; an unknown one is an invalid argument."""
 
     @_abc_1.abstractmethod
     def DeleteDeviceRegistration(

@@ -1,0 +1,14 @@
+"""Stretches of time that lists are narrowed to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """From ``start`` on, and before ``end``; None leaves a side open."""
+
+    start: datetime | None = None
+    end: datetime | None = None
