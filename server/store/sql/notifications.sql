@@ -35,7 +35,9 @@ select w.operation_id, w.index, s.presentation, s.tags, s.fcm_credential as name
 from wanted w
 join sends s on s.operation_id = w.operation_id
 join recipients r on r.operation_id = w.operation_id and r.index = w.index
-left join notifications n on n.account_id = $1 and n.operation_id = w.operation_id and n.index = w.index
+left join lateral (
+  select status, reason, devices, decided_at, fcm_credential, apn_credential from notifications
+  where account_id = $1 and operation_id = w.operation_id and index = w.index limit 1) n on true
 order by w.place
 
 -- name: errors

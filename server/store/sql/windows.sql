@@ -34,6 +34,6 @@ from (
     order by operation_id desc limit $4) j
   left join lateral (
     select status, recipients, unaddressable, sent, failed, canceled, created_at, updated_at, tags
-    from operations where account_id = $1 and operation_id = j.operation_id) o on true) looked
+    from operations where account_id = $1 and operation_id = j.operation_id limit 1) o on true) looked
 where matches or looked_at = $4
 order by operation_id desc limit $5
