@@ -13,7 +13,8 @@ from pharos.push.v1 import apps_pb2_grpc
 
 from server.api import pages
 from server.api.calls import current_account
-from server.api.convert import BASE_PATH, CREDENTIAL_TYPE_NUMBERS, period, timestamp
+from server.api.convert import BASE_PATH, CREDENTIAL_TYPE_NUMBERS, timestamp
+from server.api.filters import period
 from server.api.problems import Problems
 from server.domain import ids
 from server.domain.apps import App, AppDay, AppFilter, DefaultCredential

@@ -7,16 +7,13 @@ from enum import IntEnum
 from typing import Any, Final
 from uuid import UUID
 
-from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from pharos.push.v1 import credentials_pb2, types_pb2
 
-from server.api.problems import Problems
 from server.domain import ids
 from server.domain.credentials import CredentialType
 from server.domain.errors import Invalid, NotFound, Violation
 from server.domain.ids import Kind
-from server.domain.periods import Period
 from server.domain.pushes import Provider
 
 BASE_PATH: Final = "/v1/PushNotifications"
@@ -66,21 +63,9 @@ def id_in_field(kind: Kind, text: str, field: str) -> UUID:
     return value
 
 
-def period(request: Message) -> Period:
-    """Return the time that a list request's ``start_date`` and ``end_date`` leave. Raises ``Invalid``."""
-    problems = Problems()
-    start = problems.collect(lambda: _time_in_field(request, "start_date"))
-    end = problems.collect(lambda: _time_in_field(request, "end_date"))
-    problems.raise_any()
-    return Period(start, end)
-
-
-def _time_in_field(request: Message, field: str) -> datetime | None:
-    """Rounded up to the database's microseconds, which no comparison with one of its times can tell."""
-    if not request.HasField(field):
-        return None
-    message: Timestamp = getattr(request, field)
+def moment(value: Timestamp, field: str) -> datetime:
+    """Return the time in a field, rounded up to the database's microseconds. Raises ``Invalid``."""
     try:
-        return message.ToDatetime(tzinfo=UTC) + timedelta(microseconds=1 if message.nanos % 1000 else 0)
+        return value.ToDatetime(tzinfo=UTC) + timedelta(microseconds=1 if value.nanos % 1000 else 0)
     except (ValueError, OverflowError):
         raise Invalid(Violation(field, "is no time between the years 1 and 9999")) from None

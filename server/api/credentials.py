@@ -15,7 +15,8 @@ from pharos.push.v1 import credentials_pb2_grpc
 
 from server.api import pages
 from server.api.calls import current_account
-from server.api.convert import BASE_PATH, CREDENTIAL_TYPE_NUMBERS, CREDENTIAL_TYPES, id_in_path, period, timestamp
+from server.api.convert import BASE_PATH, CREDENTIAL_TYPE_NUMBERS, CREDENTIAL_TYPES, id_in_path, timestamp
+from server.api.filters import period
 from server.api.requests import request_key, result_of
 from server.domain import ids
 from server.domain.apps import Credential, CredentialChange, CredentialFilter, NewContent, NewCredential

@@ -9,17 +9,17 @@ import grpc
 from pharos.push.v1 import operations_pb2 as pb
 from pharos.push.v1 import operations_pb2_grpc
 
-from server.api import pages
+from server.api import filters, pages
 from server.api.calls import current_account
 from server.api.convert import BASE_PATH, id_in_path
 from server.api.notification_messages import error_message
 from server.api.operation_messages import operation_message
 from server.api.requests import request_key, result_of
 from server.domain import ids
-from server.domain.errors import NotFound, NotImplementedYet
+from server.domain.errors import NotFound
 from server.domain.ids import Kind
-from server.domain.notifications import DeliveryError
-from server.domain.operations import Operation
+from server.domain.notifications import NEWEST, DeliveryError
+from server.domain.operations import Operation, OperationFilter
 from server.domain.requests import Done, RequestKey
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -29,6 +29,9 @@ class Operations(Protocol):
     """Where operations are kept."""
 
     async def get(self, account: UUID, operation_id: UUID) -> Operation | None: ...
+    async def page(
+        self, account: UUID, begin: UUID, limit: int, wanted: OperationFilter
+    ) -> tuple[list[Operation], UUID | None]: ...
 
 
 class Errors(Protocol):
@@ -63,7 +66,15 @@ class OperationServicer(operations_pb2_grpc.OperationServiceServicer):
         return pb.GetOperationResponse(operation=operation_message(operation))
 
     async def ListOperations(self, request: pb.ListOperationsRequest, context: Context) -> pb.ListOperationsResponse:
-        raise NotImplementedYet("operations can't be listed yet")
+        wanted = filters.operation_filter(request)
+        token = pages.Token.of(request)
+        begin = _begin(token.decode(request.page_token))
+        limit = request.page_size or pages.DEFAULT_SIZE
+        found, following = await self._operations.page(current_account(), begin, limit, wanted)
+        return pb.ListOperationsResponse(
+            operations=map(operation_message, found),
+            pagination=token.pagination(request.page_token, None if following is None else (following.hex,)),
+        )
 
     async def ListOperationErrors(
         self, request: pb.ListOperationErrorsRequest, context: Context
@@ -94,3 +105,13 @@ class OperationServicer(operations_pb2_grpc.OperationServiceServicer):
         if operation is None:
             raise NotFound("there is no such operation")
         return operation
+
+
+def _begin(key: tuple[str, ...] | None) -> UUID:
+    if key is None:
+        return NEWEST
+    (operation,) = pages.fields(key, 1)
+    try:
+        return UUID(hex=operation)
+    except ValueError as error:
+        raise pages.refused() from error

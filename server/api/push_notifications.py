@@ -11,10 +11,10 @@ import grpc
 from pharos.push.v1 import push_notifications_pb2 as pb
 from pharos.push.v1 import push_notifications_pb2_grpc
 
-from server.api import notification_messages, pages, sends
+from server.api import filters, notification_messages, pages, sends
 from server.api.broken import sound_part
 from server.api.calls import current_account
-from server.api.convert import BASE_PATH, id_in_field, id_in_path
+from server.api.convert import BASE_PATH, id_in_path
 from server.api.dry_runs import DryRuns
 from server.api.problems import Problems
 from server.api.requests import request_key, result_of
@@ -22,10 +22,10 @@ from server.api.senders import Sender, SenderStore, resolve_sender
 from server.api.validation import broken_rules
 from server.domain import ids
 from server.domain.credentials import CredentialType
-from server.domain.errors import Invalid, NotFound, NotImplementedYet, Violation
+from server.domain.errors import Invalid, NotFound, Violation
 from server.domain.ids import Kind
-from server.domain.notifications import Notification, Place
-from server.domain.operations import NewOperation, Recipient, Status
+from server.domain.notifications import Notification, NotificationFilter, Place
+from server.domain.operations import NewOperation, Recipient
 from server.domain.requests import Done, RequestKey
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -44,7 +44,7 @@ class Notifications(Protocol):
 
     async def get(self, account: UUID, operation_id: UUID, index: int) -> Notification | None: ...
     async def page(
-        self, account: UUID, begin: Place, limit: int, *, operation: UUID | None = None, status: Status | None = None
+        self, account: UUID, begin: Place, limit: int, wanted: NotificationFilter
     ) -> tuple[list[Notification], Place | None]: ...
 
 
@@ -94,16 +94,11 @@ class PushNotificationServicer(push_notifications_pb2_grpc.PushNotificationServi
     async def ListPushNotifications(
         self, request: pb.ListPushNotificationsRequest, context: Context
     ) -> pb.ListPushNotificationsResponse:
-        _refuse_unfinished_filters(request)
-        operation = id_in_field(Kind.OPERATION, request.operation_id, "operation_id") if request.operation_id else None
+        wanted = filters.notification_filter(request)
         token = pages.Token.of(request)
-        found, following = await self._notifications.page(
-            current_account(),
-            _place(token.decode(request.page_token)),
-            request.page_size or pages.DEFAULT_SIZE,
-            operation=operation,
-            status=Status(request.status) if request.status else None,
-        )
+        place = _place(token.decode(request.page_token))
+        limit = request.page_size or pages.DEFAULT_SIZE
+        found, following = await self._notifications.page(current_account(), place, limit, wanted)
         return pb.ListPushNotificationsResponse(
             notifications=[notification_messages.brief(notification) for notification in found],
             pagination=token.pagination(request.page_token, _key(following)),
@@ -161,12 +156,6 @@ class PushNotificationServicer(push_notifications_pb2_grpc.PushNotificationServi
             send_at=send_at,
         )
         return new, sender.types
-
-
-def _refuse_unfinished_filters(request: pb.ListPushNotificationsRequest) -> None:
-    for name in ("user", "provider", "tags", "start_date", "end_date"):
-        if any(field.name == name for field, _ in request.ListFields()):
-            raise NotImplementedYet(f"{name}: this server can't filter by it yet")
 
 
 def _place(key: tuple[str, ...] | None) -> Place:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final, Protocol
 
 import msgspec
 from pharos.push.v1 import push_notifications_pb2, types_pb2
 
-from server.api.convert import PROVIDERS, id_in_field
+from server.api.convert import PROVIDERS, id_in_field, moment
 from server.api.overrides import overrides_of
 from server.api.problems import Problems
 from server.domain.credentials import CredentialType
@@ -51,7 +51,7 @@ def send_at(request: _Request, now: datetime) -> datetime | None:
     """Return the due time, None for now. Raises ``Invalid`` for one that is too far ahead of ``now``."""
     if not request.HasField("schedule"):
         return None
-    wanted = request.schedule.send_at.ToDatetime(UTC)
+    wanted = moment(request.schedule.send_at, "schedule.send_at")
     if wanted > now + FARTHEST_SCHEDULE:
         raise Invalid(Violation("schedule.send_at", f"is more than {FARTHEST_SCHEDULE.days} days ahead"))
     return wanted

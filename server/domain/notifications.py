@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
 from server.domain.delivery import DeviceState
 from server.domain.operations import Message, Recipient, Status
+from server.domain.periods import ALWAYS, Period
+from server.domain.pushes import Provider
 from server.domain.reasons import Reason
 
 
@@ -55,3 +57,18 @@ class Place:
 
     operation_id: UUID = NEWEST
     index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NotificationFilter:
+    """What a list of notifications is cut down to; a recipient has to meet all that is set.
+
+    ``provider``: a device of it was tried, or the recipient is such a device's token. ``accepted``: when its send was.
+    """
+
+    operation: UUID | None = None
+    status: Status | None = None
+    user: UUID | None = None
+    provider: Provider | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    accepted: Period = ALWAYS

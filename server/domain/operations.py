@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from server.domain.credentials import CredentialType
+from server.domain.periods import ALWAYS, Period
 from server.domain.pushes import Presentation, Provider
 from server.domain.templates import ContentSource
 
@@ -122,6 +123,14 @@ class Operation:
     counts: Counts
     created_at: datetime
     updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class OperationFilter:
+    """What a list of operations is cut down to; an operation has to meet all that is set."""
+
+    status: OperationStatus | None = None
+    accepted: Period = ALWAYS
 
 
 @dataclass(frozen=True, slots=True)

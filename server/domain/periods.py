@@ -1,4 +1,4 @@
-"""Stretches of time that lists are narrowed to."""
+"""Spans of time that lists are cut down to."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """From ``start`` on, and before ``end``; None leaves a side open."""
+    """From ``start`` on, and before ``end``; None leaves that side open."""
 
     start: datetime | None = None
     end: datetime | None = None
+
+
+ALWAYS = Period()

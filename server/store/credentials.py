@@ -18,7 +18,7 @@ from server.domain.apps import (
 )
 from server.domain.errors import Invalid, NotFound, Violation
 from server.domain.requests import Done, RequestKey
-from server.store import idempotency
+from server.store import idempotency, transactions
 from server.store.accounts import lock_account
 from server.store.apps import delete_app
 from server.store.database import Connection, Database

@@ -9,20 +9,19 @@ import asyncpg
 import msgspec
 
 from server.domain.delivery import DeviceState
-from server.domain.notifications import DeliveryError, Notification, Place
+from server.domain.notifications import DeliveryError, Notification, NotificationFilter, Place
 from server.domain.operations import Message, OperationStatus, Recipient, Status
 from server.domain.pushes import Presentation
 from server.domain.reasons import Reason
 from server.domain.templates import ContentSource
-from server.store.database import Connection, Database
+from server.store.database import Database
 from server.store.jobs import device_from
 from server.store.numbers import PROVIDER_OF
 from server.store.operations import decode_message
+from server.store.places import Search
 from server.store.statements import Statements
 
 _SQL = Statements("notifications")
-_STRIDE = 1000  # recipients looked at in one query
-_STRETCHES = 10  # stretches looked at for one page
 
 _decode_presentation = msgspec.json.Decoder(Presentation).decode
 
@@ -42,49 +41,27 @@ class Notifications:
         return _notification(row, decode_message(row["message"]))
 
     async def page(
-        self, account: UUID, begin: Place, limit: int, *, operation: UUID | None = None, status: Status | None = None
+        self, account: UUID, begin: Place, limit: int, wanted: NotificationFilter
     ) -> tuple[list[Notification], Place | None]:
         """Return up to ``limit`` notifications from ``begin`` on, without content, and where the next page begins.
 
-        A page may be shorter with more behind it: what a rare status costs to find is bounded.
+        A page may be shorter with more behind it: what a rare filter costs to meet is bounded.
         """
-        found: list[Notification] = []
-        place: Place | None = begin
         async with self._database.snapshot() as connection:
-            for _ in range(_STRETCHES):
-                if place is None or len(found) > limit:
-                    break
-                wanted = limit + 1 - len(found)
-                more, place = await _stretch(connection, account, place, wanted, operation, status)
-                found.extend(more)
-        if len(found) <= limit:
-            return found, place
-        return found[:limit], Place(found[limit].operation_id, found[limit].index)
+            found = await Search(connection, account, wanted).find(begin, limit + 1)
+            places, following = found.places[:limit], found.following
+            if len(found.places) > limit:
+                following = found.places[limit]
+            rows = await connection.fetch(
+                _SQL.at_places, account, [place.operation_id for place in places], [place.index for place in places]
+            )
+        return [_notification(row, _without_content(row)) for row in rows], following
 
     async def errors(self, account: UUID, operation_id: UUID, first: int, limit: int) -> list[DeliveryError]:
         """Return up to ``limit`` recipients of the operation, from index ``first`` on, that did not get the push."""
         async with self._database.connection() as connection:
             rows = await connection.fetch(_SQL.errors, account, operation_id, first, limit)
         return [_error(operation_id, row) for row in rows]
-
-
-async def _stretch(
-    connection: Connection, account: UUID, begin: Place, wanted: int, operation: UUID | None, status: Status | None
-) -> tuple[list[Notification], Place | None]:
-    """Look at a bounded stretch of recipients; return what is wanted of it, and where the next one begins."""
-    sizes = await connection.fetch(_SQL.newest_operations, account, begin.operation_id, wanted, operation)
-    found: list[Notification] = []
-    for size in sizes:
-        first = begin.index if size["operation_id"] == begin.operation_id else 0
-        last = min(first + (wanted if status is None else _STRIDE), size["recipients"])
-        left = wanted - len(found)
-        rows = await connection.fetch(_SQL.list_recipients, account, size["operation_id"], first, last, status, left)
-        found.extend(_notification(row, _without_content(row)) for row in rows)
-        if len(found) >= wanted:
-            break
-        if last < size["recipients"]:
-            return found, Place(size["operation_id"], last)
-    return found, Place(UUID(int=size["operation_id"].int - 1)) if sizes else None
 
 
 def _without_content(row: asyncpg.Record) -> Message:

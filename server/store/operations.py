@@ -16,16 +16,18 @@ from server.domain.operations import (
     Message,
     NewOperation,
     Operation,
+    OperationFilter,
     OperationStatus,
     Recipient,
     SenderCredential,
 )
 from server.domain.requests import Done, RequestKey
 from server.domain.retry import lifetime
-from server.store import idempotency
+from server.store import idempotency, windows
 from server.store.database import Connection, Database
 from server.store.numbers import CREDENTIAL_TYPE_OF, PROVIDERS
 from server.store.statements import Statements
+from server.store.windows import Window
 
 _SQL = Statements("operations")
 
@@ -83,6 +85,22 @@ class Operations:
         async with self._database.connection() as connection:
             row = await connection.fetchrow(_SQL.get, account, operation_id)
         return operation_from(row) if row else None
+
+    async def page(
+        self, account: UUID, begin: UUID, limit: int, wanted: OperationFilter
+    ) -> tuple[list[Operation], UUID | None]:
+        """Return up to ``limit`` operations from ``begin`` on, newest first, and where the next page begins.
+
+        A page may be shorter with more behind it: what a rare filter costs to meet is bounded.
+        """
+        lowest, highest = windows.ids_accepted_in(wanted.accepted)
+        window = Window(account, min(begin, highest), lowest, wanted.accepted, {}, wanted.status)
+        async with self._database.connection() as connection:
+            view = await windows.look(connection, window, windows.MOST_OPERATIONS, limit + 1)
+        found, following = [operation_from(row) for row in view.operations[:limit]], view.following
+        if len(view.operations) > limit:
+            following = view.operations[limit]["operation_id"]
+        return found, following
 
 
 async def _insert(connection: Connection, account: UUID, new: NewOperation) -> UUID:

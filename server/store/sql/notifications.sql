@@ -9,35 +9,36 @@ join batches b on b.account_id = o.account_id and b.operation_id = o.operation_i
 left join notifications n on n.account_id = o.account_id and n.operation_id = o.operation_id and n.index = $3
 where o.account_id = $1 and o.operation_id = $2 and $3 < o.recipients
 
--- name: newest_operations
--- Operations at or before $2, newest first.
-select operation_id, recipients from operations
-where account_id = $1 and operation_id <= $2 and ($4::uuid is null or operation_id = $4)
-order by operation_id desc limit $3
-
--- name: list_recipients
--- Up to $6 of the recipients $3 to $4 (exclusive) of one operation that are notifications, with status $5 if given.
--- Without the content, which may be 64 KiB and would come once for each.
-with send as materialized (
-  select account_id, operation_id, message::json -> 'presentation' as presentation, tags, fcm_credential, apn_credential,
+-- name: at_places
+-- The recipients $3 of the operations $2, in the order given. Without the content, which may be 64 KiB and would come
+-- once for each. What joins `|| '{}'` is that a batch's arrays are read from TOAST once and not for each recipient.
+with wanted as materialized (
+  select * from unnest($2::uuid[], $3::integer[]) with ordinality as w (operation_id, index, place)),
+sends as materialized (
+  select operation_id, message::json -> 'presentation' as presentation, tags, fcm_credential, apn_credential,
          created_at, status
-  from operations where account_id = $1 and operation_id = $2)
-select o.operation_id, b.first_index + r.position::integer - 1 as index, o.presentation, o.tags,
-       o.fcm_credential as named_fcm, o.apn_credential as named_apn, o.created_at,
-       o.status as operation_status, r.user_id, r.token, r.provider, r.variables,
+  from operations where account_id = $1 and operation_id = any($2::uuid[])),
+recipients as materialized (
+  select part.operation_id, i.index, b.user_ids[i.index - b.first_index + 1] as user_id,
+         b.tokens[i.index - b.first_index + 1] as token, b.providers[i.index - b.first_index + 1] as provider,
+         b.variables[i.index - b.first_index + 1] as variables
+  from (select operation_id, index / 500 as batch_no, array_agg(index) as indexes from wanted group by 1, 2) part
+  cross join lateral (
+    select first_index, user_ids || '{}' as user_ids, tokens || '{}' as tokens, providers || '{}' as providers,
+           variables || '{}' as variables
+    from batches
+    where account_id = $1 and operation_id = part.operation_id and batch_no = part.batch_no offset 0) b
+  cross join lateral unnest(part.indexes) as i (index))
+select w.operation_id, w.index, s.presentation, s.tags, s.fcm_credential as named_fcm, s.apn_credential as named_apn,
+       s.created_at, s.status as operation_status, r.user_id, r.token, r.provider, r.variables,
        n.status, n.reason, n.devices, n.decided_at, n.fcm_credential, n.apn_credential
-from send o
-join batches b on b.account_id = $1 and b.operation_id = $2
-              and b.batch_no between $3 / 500 and ($4 - 1) / 500
-cross join lateral unnest(b.user_ids, b.tokens, b.providers, b.variables)
-                   with ordinality as r (user_id, token, provider, variables, position)
-left join notifications n on n.account_id = $1 and n.operation_id = $2
-                         and n.index = b.first_index + r.position::integer - 1
-where b.first_index + r.position - 1 >= $3 and b.first_index + r.position - 1 < $4
-  and n.status is distinct from 6
-  and ($5::smallint is null
-       or coalesce(n.status, case o.status when 1 then 1 else 2 end) = $5)
-order by index limit $6
+from wanted w
+join sends s on s.operation_id = w.operation_id
+join recipients r on r.operation_id = w.operation_id and r.index = w.index
+left join lateral (
+  select status, reason, devices, decided_at, fcm_credential, apn_credential from notifications
+  where account_id = $1 and operation_id = w.operation_id and index = w.index limit 1) n on true
+order by w.place
 
 -- name: errors
 -- The recipients of an operation from index $3 on that failed or had no usable device.

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from server.domain.delivery import End
-from server.domain.notifications import Notification, Place
+from server.domain.notifications import Notification, NotificationFilter, Place
 from server.domain.operations import Message, Recipient, Status
 from server.domain.pushes import Presentation, Provider
 from server.domain.reasons import Reason
@@ -31,7 +31,9 @@ async def _all_pages(
     pages: list[list[Notification]] = []
     place: Place | None = Place()
     while place is not None:
-        found, place = await notifications.page(account, place, size, operation=operation, status=status)
+        found, place = await notifications.page(
+            account, place, size, NotificationFilter(operation=operation, status=status)
+        )
         pages.append(found)
     return pages
 
@@ -63,7 +65,7 @@ async def test_i19_pages_are_stable_while_sends_are_accepted_and_carried_out(
     place: Place | None = Place()
     jobs = {job.operation_id: job for job in await sending.claim()}
     while place is not None:
-        found, place = await notifications.page(sending.account, place, 2)
+        found, place = await notifications.page(sending.account, place, 2, NotificationFilter())
         seen.extend((each.operation_id, each.index) for each in found)
         await sending.accept(3)  # newer than all that is left to list
         for operation in (first, second):
