@@ -39,11 +39,10 @@ _REPLAYED: Final = {
     "description": "`true` when this is the first answer to an earlier, equal request with the same key.",
     "schema": {"type": "string", "const": "true"},
 }
-_EVENTS: Final = """Server-sent events. `event` says which of these the JSON object in `data` is, and `id` is what
-`Last-Event-ID` goes on behind; comments keep the connection alive. A failure once the stream has begun is an `error`
-event with the error document.
-
-{cases}"""
+_EVENTS: Final = """One server-sent event; an answer is any number of them. Comments keep the connection alive, and
+`Last-Event-ID` goes on
+behind the event with this `id`."""
+_FAILED: Final = "Ends a stream that fails once it has begun."
 
 
 def describe(contract: Iterable[Rpc], public_url: str) -> dict[str, Any]:
@@ -180,13 +179,24 @@ class _Operation:
 
     def _events(self) -> dict[str, Any]:
         [choice] = self._method.output_type.oneofs
-        cases = "\n".join(self._event(case) for case in choice.fields)
-        return {"text/event-stream": {"schema": {"type": "string", "description": _EVENTS.format(cases=cases)}}}
+        kinds = [self._event(case) for case in choice.fields]
+        failed = _event("error", _FAILED, {"$ref": "#/components/schemas/Error"})
+        return {"text/event-stream": {"schema": {"description": _EVENTS, "oneOf": [*kinds, failed]}}}
 
-    def _event(self, case: FieldDescriptor) -> str:
-        message = _message(case)
-        schema = self._schemas.answers.message(message)["$ref"]
-        return f"- `{case.name}`: `{schema}`. {comment(case)} {comment(message)}"
+    def _event(self, case: FieldDescriptor) -> Schema:
+        schema = _event(case.name, comment(case), self._schemas.answers.message(_message(case)))
+        schema["properties"]["id"] = {"type": "string", "description": comment(self._id_field)}
+        return schema
+
+    @property
+    def _id_field(self) -> FieldDescriptor:
+        return self._method.output_type.fields_by_name[self._rpc.rest.event_id_field]
+
+
+def _event(name: str, text: str, data: Schema) -> Schema:
+    described = {"type": "string", "contentMediaType": "application/json", "contentSchema": data}
+    properties = {"event": {"type": "string", "const": name}, "data": described}
+    return {"title": name, "description": text, "type": "object", "properties": properties, "required": [*properties]}
 
 
 def _message(field: FieldDescriptor) -> Descriptor:
