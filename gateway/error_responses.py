@@ -48,6 +48,7 @@ ERROR_SCHEMA: Final[dict[str, Any]] = {
     "properties": {
         "errors": {
             "type": "array",
+            "description": "Each thing that is wrong.",
             "minItems": 1,
             "maxItems": 50,
             "items": {

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import httpx
 import pytest
-from jsonschema import Draft202012Validator, FormatChecker
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message_factory import GetMessageClass
+from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
 from gateway.contract import Binding, Rpc, Variable, read_contract
 from gateway.openapi import describe
 from tests.contract.document import Document
-from tests.contract.gateway_upstream import CREDENTIAL, NOTIFICATION, OPERATION, USER, Upstream, rest
+from tests.contract.gateway_upstream import OPERATION, USER, Upstream, rest
+from tests.contract.messages import bare, filled
 from tests.contract.test_gateway_routes import ROUTES
 
+RPCS = {rpc.method.name: rpc for rpc in read_contract()}
 DOCUMENT = Document(describe(read_contract(), ""))
-TEXT_ONLY = {"text/event-stream"}
 
 
 async def test_it_is_served_to_everybody_and_is_valid(client: httpx.AsyncClient) -> None:
@@ -176,7 +180,7 @@ def test_header_fields_are_header_parameters() -> None:
 
 def test_streams_are_event_streams() -> None:
     answers = DOCUMENT.find("GET", "/PushNotifications/Events")["responses"]["200"]["content"]
-    assert set(answers) == TEXT_ONLY
+    assert set(answers) == {"text/event-stream"}
     assert "StatusChanges" in DOCUMENT.whole["components"]["schemas"]
 
 
@@ -202,20 +206,52 @@ async def test_errors_are_as_described(client: httpx.AsyncClient) -> None:
         DOCUMENT.validator(media["schema"]).validate(media["example"])
 
 
-@pytest.mark.parametrize(("method", "path", "rpc", "_"), ROUTES)
+@pytest.mark.parametrize(("method", "path", "rpc"), [route[:3] for route in ROUTES])
 @pytest.mark.parametrize("full", [True, False], ids=["everything set", "nothing set"])
 async def test_answers_fit_their_schemas(
-    upstream: Upstream, client: httpx.AsyncClient, method: str, path: str, rpc: str, _: int, *, full: bool
+    upstream: Upstream, client: httpx.AsyncClient, method: str, path: str, rpc: str, *, full: bool
 ) -> None:
     """Both ways: what is always there is required, and what may be there is described."""
-    from tests.contract.messages import filled  # noqa: PLC0415
-
-    [method_descriptor] = [known.method for known, _ in _bindings() if known.method.name == rpc][:1]
-    upstream.answers[rpc] = filled(method_descriptor.output_type) if full else None
+    upstream.answers[rpc] = filled(RPCS[rpc].method.output_type) if full else bare(RPCS[rpc])
     body = {} if method in {"POST", "PATCH"} and not path.endswith("Cancel") else None
     response = await client.request(method, f"/v1/PushNotifications{path}", json=body)
-    described = DOCUMENT.find(method, f"/PushNotifications{path}")["responses"][str(response.status_code)]
-    assert DOCUMENT.closed(described["content"]["application/json"]["schema"], response.json()) == [], response.text
+    answer = response.json()
+    assert DOCUMENT.problems_of_answer(method, f"/PushNotifications{path}", response.status_code, answer) == []
+
+
+async def test_the_user_s_alias_answers_the_same(upstream: Upstream, client: httpx.AsyncClient) -> None:
+    upstream.answers["GetUser"] = filled(RPCS["GetUser"].method.output_type)
+    answer = (await client.get(f"/v1/Users/{USER}")).json()
+    assert DOCUMENT.problems_of_answer("GET", f"/Users/{USER}", 200, answer) == []
+
+
+async def test_events_fit_their_schema(upstream: Upstream, client: httpx.AsyncClient) -> None:
+    kind = RPCS["WatchDeliveryStatus"].method.output_type
+    [choice] = kind.oneofs
+    messages = [
+        GetMessageClass(kind)(resume_token="t", **{case.name: filled(_message(case))}) for case in choice.fields
+    ]
+
+    async def answer(*_: Any) -> AsyncIterator[Any]:
+        for message in messages:
+            yield message
+
+    upstream.answers["WatchDeliveryStatus"] = answer
+    text = (await client.get("/v1/PushNotifications/Events")).text
+    found = [dict(line.split(": ", 1) for line in each.splitlines()) for each in text.strip().split("\n\n")]
+    assert len(found) == len(messages)
+    media = DOCUMENT.find("GET", "/PushNotifications/Events")["responses"]["200"]["content"]["text/event-stream"]
+    for event in found:
+        DOCUMENT.validator(media["schema"], closed=True).validate(event)
+        [kind_of] = [each for each in media["schema"]["oneOf"] if each["title"] == event["event"]]
+        DOCUMENT.validator(kind_of["properties"]["data"]["contentSchema"], closed=True).validate(
+            json.loads(event["data"])
+        )
+
+
+def _message(field: FieldDescriptor) -> Descriptor:
+    assert field.message_type is not None
+    return field.message_type
 
 
 def _bindings() -> Iterator[tuple[Rpc, Binding]]:
