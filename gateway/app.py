@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from http import HTTPStatus
 
 import grpc
@@ -17,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.calls import Endpoint, EventEndpoint, UnaryEndpoint
 from gateway.contract import Binding, Rpc, read_contract
+from gateway.docs import docs_routes
 from gateway.edge import Edge, base_url
 from gateway.errors import ApiError
 from gateway.routes import Routes
@@ -48,9 +50,14 @@ class Gateway:
         self._draining = asyncio.Event()
         self._settings = settings
         self._health = health_pb2_grpc.HealthStub(channel)
-        self._routes = _mount(channel, settings, self._draining)
+        contract = read_contract()
+        self._routes = _mount(contract, channel, settings, self._draining)
         self._app = Starlette(
-            routes=[Route("/healthz", _alive), Route("/readyz", self._ready)],
+            routes=[
+                Route("/healthz", _alive),
+                Route("/readyz", self._ready),
+                *docs_routes(contract, settings.public_url),
+            ],
             middleware=[Middleware(Edge, public_url=settings.public_url)],
             exception_handlers={HTTPException: self._http_error},
         )
@@ -88,9 +95,11 @@ class Gateway:
         return known.response(base_url(request.scope, self._settings.public_url))
 
 
-def _mount(channel: grpc.aio.Channel, settings: Settings, draining: asyncio.Event) -> Routes[Endpoint]:
+def _mount(
+    contract: Iterable[Rpc], channel: grpc.aio.Channel, settings: Settings, draining: asyncio.Event
+) -> Routes[Endpoint]:
     routes: Routes[Endpoint] = Routes()
-    for rpc in read_contract():
+    for rpc in contract:
         for binding in rpc.bindings:
             routes.add(binding, _endpoint(rpc, binding, channel, settings, draining))
     return routes

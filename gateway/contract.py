@@ -65,6 +65,13 @@ def read_contract() -> list[Rpc]:
     ]
 
 
+def message_fields() -> Iterator[FieldDescriptor]:
+    """The fields of all the contract's messages."""
+    for module in _generated_modules():
+        for message in module.DESCRIPTOR.message_types_by_name.values():
+            yield from message.fields
+
+
 def _generated_modules() -> Iterator[ModuleType]:
     for found in pkgutil.iter_modules(import_module(PACKAGE).__path__):
         if found.name.endswith("_pb2"):

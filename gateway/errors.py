@@ -134,6 +134,12 @@ def internal_error(request_id: str) -> ApiError:
     )
 
 
+def every_error() -> Iterator[ApiError]:
+    """One of each kind, as its page explains it."""
+    yield from (ApiError(status) for status in _TEXTS)
+    yield internal_error("<X-Request-Id>")
+
+
 def invalid(problems: Iterable[Problem]) -> ApiError:
     """400 with at most 50 of the problems."""
     return ApiError(HTTPStatus.BAD_REQUEST, *list(problems)[:MAX_PROBLEMS])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -30,10 +30,10 @@ class RequestReader:
         self._settings = settings
         self._message = GetMessageClass(message)
         known = {field.proto.name: field for field in json_fields(message)}
-        taken = _taken_by_path(message, binding.variables)
+        taken = taken_by_path(message, binding.variables)
         self._path = {name: Member.of(known[name]) for name in binding.variables}
         self._headers = {field.options.header: Member.of(field) for field in known.values() if field.options.header}
-        self._query = {} if binding.body else _query_members(known.values(), taken)
+        self._query = {} if binding.body else _members(query_fields(known.values(), taken))
         self._body = BodyDecoder(message, taken if binding.body else known)
         self._oneofs = oneofs(message)
         self._needs_body = binding.body
@@ -71,7 +71,7 @@ def call_metadata(request: Request) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _taken_by_path(message: Descriptor, variables: Iterable[str]) -> set[str]:
+def taken_by_path(message: Descriptor, variables: Iterable[str]) -> set[str]:
     """Fields that the path decides: its variables and what shares a oneof with one of them."""
     taken = set(variables)
     for name in variables:
@@ -81,9 +81,14 @@ def _taken_by_path(message: Descriptor, variables: Iterable[str]) -> set[str]:
     return taken
 
 
-def _query_members(fields: Iterable[JsonField], taken: set[str]) -> dict[str, Member]:
-    members = [Member.of(field) for field in fields if field.proto.name not in taken and not field.options.header]
-    return {member.name: member for member in members if member.value.is_word and member.kind != "map"}
+def query_fields(fields: Iterable[JsonField], taken: Collection[str]) -> list[JsonField]:
+    """Fields that are query parameters where there is no body: words, and lists of words."""
+    left = [field for field in fields if field.proto.name not in taken and not field.options.header]
+    return [field for field in left if not field.is_map and Member.of(field).value.is_word]
+
+
+def _members(fields: Iterable[JsonField]) -> dict[str, Member]:
+    return {field.name: Member.of(field) for field in fields}
 
 
 def _read_path(members: Mapping[str, Member], variables: Mapping[str, str], problems: list[Problem]) -> dict[str, Any]:

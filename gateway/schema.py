@@ -56,12 +56,13 @@ class JsonField:
 @cache
 def json_fields(message: Descriptor) -> tuple[JsonField, ...]:
     """The fields that have a JSON form, in the order of the contract."""
-    every = [_json_field(field) for field in message.fields]
+    every = [json_field(field) for field in message.fields]
     objects = {field.name for field in every if field.options.object_name}
     return tuple(field for field in every if field.options.object_name or field.name not in objects)
 
 
-def _json_field(field: FieldDescriptor) -> JsonField:
+def json_field(field: FieldDescriptor) -> JsonField:
+    """The field with its options."""
     options = field.GetOptions().Extensions[options_pb2.json]
     return JsonField(field, options.object_name or field.json_name, options)
 
@@ -98,7 +99,7 @@ def json_path(message: Descriptor, proto_path: str) -> str | None:
         field = inside.fields_by_name.get(step["name"]) if inside is not None else None
         if field is None:
             break
-        known = _json_field(field)
+        known = json_field(field)
         if known.options.header:
             return None
         path += f".{known.name}{step['subscript'] or ''}"
@@ -109,4 +110,4 @@ def json_path(message: Descriptor, proto_path: str) -> str | None:
 def header_of(message: Descriptor, proto_path: str) -> str:
     """The HTTP header that carries a top-level field; empty when none does."""
     field = message.fields_by_name.get(proto_path)
-    return _json_field(field).options.header if field is not None else ""
+    return json_field(field).options.header if field is not None else ""

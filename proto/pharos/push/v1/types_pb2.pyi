@@ -237,7 +237,9 @@ class Recipient(_message.Message):
     provider: Global___Provider.ValueType
     """The token's provider; only with `token`."""
     variables_json: _builtins.bytes
-    """The same as a JSON object, for values of any JSON type; merged over `variables`."""
+    """What the content's Liquid variables stand for: a JSON object, with values of any JSON type. A gRPC caller that sets both
+    has it merged over the texts.
+    """
     @_builtins.property
     def variables(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """What the content's Liquid variables stand for, as texts."""
