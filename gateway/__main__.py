@@ -16,9 +16,10 @@ import uvloop
 from gateway.app import Gateway, open_channel
 from gateway.logs import log_to_stderr
 from gateway.serving import Server, listen
-from gateway.settings import Settings
+from gateway.settings import DEFAULT_UPLOAD_TIMEOUT, Settings
 
 _PR_SET_PDEATHSIG = 1
+_LONGEST_SECONDS = 86_400
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -49,6 +50,13 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         metavar="URL",
         help="what URLs in answers begin with (PHAROS_PUBLIC_URL); the request's own scheme and host when absent",
     )
+    parser.add_argument(
+        "--upload-timeout",
+        type=_seconds,
+        default=os.environ.get("PHAROS_UPLOAD_TIMEOUT_SECONDS") or str(DEFAULT_UPLOAD_TIMEOUT),
+        metavar="SECONDS",
+        help="how long a request's body may take to arrive (PHAROS_UPLOAD_TIMEOUT_SECONDS); 60 when absent",
+    )
     parser.add_argument("--die-with-parent", action="store_true", help="stop when the parent process ends (Linux)")
     return parser.parse_args(argv)
 
@@ -58,6 +66,13 @@ def _public_url(text: str) -> str:
     if text and (parts.scheme not in {"http", "https"} or not parts.netloc or parts.query or parts.fragment):
         raise argparse.ArgumentTypeError("expected an http or https URL")
     return text.rstrip("/")
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds <= _LONGEST_SECONDS:
+        raise argparse.ArgumentTypeError(f"expected a number of seconds up to {_LONGEST_SECONDS}")
+    return seconds
 
 
 def _die_with_parent() -> bool:
@@ -74,7 +89,8 @@ async def _serve(options: argparse.Namespace) -> None:
     host, port = listening.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     async with open_channel(options.grpc) as channel:
-        gateway = Gateway(channel, Settings(public_url=options.public_url))
+        settings = Settings(public_url=options.public_url, upload_timeout=options.upload_timeout)
+        gateway = Gateway(channel, settings)
         await Server(gateway, listening, lambda: _say_ready(url)).serve_until_stopped()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 MIB = 1024 * 1024
+DEFAULT_UPLOAD_TIMEOUT = 60.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -14,7 +15,7 @@ class Settings:
     public_url: str = ""
     """What stands in front of every URL in an answer; empty for the scheme and host of each request."""
     max_body: int = 32 * MIB
-    upload_timeout: float = 60.0
+    upload_timeout: float = DEFAULT_UPLOAD_TIMEOUT
     call_timeout: float = 30.0
     """For one unary call. An idempotent retry may wait 10 s for the first call, and then still has to be answered."""
     readiness_timeout: float = 2.0

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import grpc
 import structlog
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from google.rpc import code_pb2
 from grpc_status import rpc_status
 
@@ -20,11 +20,12 @@ from server.api.authentication import Authenticator
 from server.api.calls import Call, current_call
 from server.api.errors import status_of
 from server.api.validation import check
-from server.domain.errors import NotImplementedYet, SlowReader
+from server.domain.errors import Invalid, NotImplementedYet, SlowReader, Violation
 from server.logs import trace_of
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+Read: TypeAlias = Callable[[bytes], Message]
 
 # Methods that check the rules themselves, to report what breaks them together with what can't be carried out.
 _CHECKS_ITSELF: Final = frozenset({"/pharos.push.v1.PushNotificationService/SendPushNotification"})
@@ -60,32 +61,33 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         return self._handlers[method]
 
     def _guard(self, method: str, handler: Handler) -> Handler:
-        codec = {
-            "request_deserializer": handler.request_deserializer,
-            "response_serializer": handler.response_serializer,
-        }
+        read = handler.request_deserializer
+        assert read is not None, "generated code has one"
+        codec = {"response_serializer": handler.response_serializer}
         if handler.unary_unary is not None:
-            return grpc.unary_unary_rpc_method_handler(self._guard_unary(method, handler.unary_unary), **codec)
+            return grpc.unary_unary_rpc_method_handler(self._guard_unary(method, read, handler.unary_unary), **codec)
         if handler.unary_stream is not None:
-            return grpc.unary_stream_rpc_method_handler(self._guard_stream(method, handler.unary_stream), **codec)
+            return grpc.unary_stream_rpc_method_handler(self._guard_stream(method, read, handler.unary_stream), **codec)
         raise TypeError(f"{method} streams requests: the interceptor does not know how to guard that")
 
-    def _guard_unary(self, method: str, answer: Callable[..., Any]) -> Callable[..., Any]:
-        async def guarded(request: Message, context: Context) -> Any:
+    def _guard_unary(self, method: str, read: Read, answer: Callable[..., Any]) -> Callable[..., Any]:
+        async def guarded(request: bytes, context: Context) -> Any:
             async with self._call(method, context):
+                message = _message(read, request)
                 if method not in _CHECKS_ITSELF:
-                    check(request)
-                return await answer(request, context)
+                    check(message)
+                return await answer(message, context)
 
         return guarded
 
-    def _guard_stream(self, method: str, answer: Callable[..., Any]) -> Callable[..., Any]:
-        async def guarded(request: Message, context: Context) -> None:
+    def _guard_stream(self, method: str, read: Read, answer: Callable[..., Any]) -> Callable[..., Any]:
+        async def guarded(request: bytes, context: Context) -> None:
             async with self._call(method, context):
-                check(request)
-                async with contextlib.aclosing(answer(request, context)) as messages:
-                    async for message in messages:
-                        await self._write(message, context)
+                message = _message(read, request)
+                check(message)
+                async with contextlib.aclosing(answer(message, context)) as answers:
+                    async for each in answers:
+                        await self._write(each, context)
 
         return guarded
 
@@ -130,6 +132,14 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             await context.abort_with_status(rpc_status.to_status(status))
         else:
             _log_end(call, began, "OK")
+
+
+def _message(read: Read, request: bytes) -> Message:
+    """Read here and not by gRPC, which would call bytes that are no message an internal error."""
+    try:
+        return read(request)
+    except DecodeError:
+        raise Invalid(Violation("request", "is not a message of this method, or has text that is not UTF-8")) from None
 
 
 def _request_id(given: str | bytes | None) -> str:
