@@ -59,18 +59,6 @@ async def finish(connection: Connection, account: UUID, method: str, key: str, r
 
 
 async def once(
-    connection: Connection, account: UUID, key: RequestKey | None, make: Callable[[], Awaitable[UUID]]
-) -> Done[UUID]:
-    """Make a resource, or, when the key was used before, return the id of the one that was made then."""
-
-    async def respond() -> bytes:
-        return (await make()).bytes
-
-    done = await respond_once(connection, account, key, respond)
-    return Done(UUID(bytes=done.value), done.replayed)
-
-
-async def respond_once(
     connection: Connection, account: UUID, key: RequestKey | None, respond: Callable[[], Awaitable[bytes]]
 ) -> Done[bytes]:
     """Do what makes the response, or, when the key was used before, return the response of then."""
@@ -84,19 +72,31 @@ async def respond_once(
     return Done(response)
 
 
-async def run(
-    database: Database, account: UUID, key: RequestKey | None, make: Callable[[Connection], Awaitable[UUID]]
-) -> Done[UUID]:
-    """Make a resource in one transaction, or find the one that an earlier request with the key made.
+async def respond(
+    database: Database, account: UUID, key: RequestKey | None, make: Callable[[Connection], Awaitable[bytes]]
+) -> Done[bytes]:
+    """Make a response in one transaction, or find the one that an earlier request with the key got.
 
     Raises ``Conflict`` as ``begin`` does, and ``Unavailable``.
     """
 
-    async def work(connection: Connection) -> Done[UUID]:
+    async def work(connection: Connection) -> Done[bytes]:
         return await once(connection, account, key, lambda: make(connection))
 
     async with _turn(account, key):
         return await transactions.run(database, work)
+
+
+async def run(
+    database: Database, account: UUID, key: RequestKey | None, make: Callable[[Connection], Awaitable[UUID]]
+) -> Done[UUID]:
+    """Make a resource as ``respond`` makes a response, and return its id."""
+
+    async def response(connection: Connection) -> bytes:
+        return (await make(connection)).bytes
+
+    done = await respond(database, account, key, response)
+    return Done(UUID(bytes=done.value), done.replayed)
 
 
 async def repeated(database: Database, account: UUID, key: RequestKey) -> Done[UUID] | None:

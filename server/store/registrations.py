@@ -55,13 +55,12 @@ class Registrations:
         A device that can't be registered has the ``Violation`` as its result, and so has one that was refused before.
         Raises ``Conflict`` as ``idempotency.begin`` does.
         """
-
-        async def work(connection: Connection) -> Done[bytes]:
-            return await idempotency.respond_once(
-                connection, account, key, lambda: registration_batches.register(connection, account, batch)
-            )
-
-        done = await transactions.run(self._database, work)
+        done = await idempotency.respond(
+            self._database,
+            account,
+            key,
+            lambda connection: registration_batches.register(connection, account, batch),
+        )
         return Done(registration_batches.results(done.value), done.replayed)
 
     async def get(self, account: UUID, registration_id: UUID) -> DeviceRegistration | None:
