@@ -19,7 +19,7 @@ from schemathesis.openapi.checks import EnsureResourceAvailability, RejectedPosi
 from tests.acceptance.stack import Stack
 
 _SEED = 7
-_EXAMPLES = 60  # requests that are made up for one operation, besides those at the edges of its schema
+_EXAMPLES = 40  # requests that are made up for one operation, besides those at the edges of its schema
 _AT_LEAST = 2_000
 
 # Answered by 501 so far, in full or for some of their fields.
