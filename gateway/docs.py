@@ -23,21 +23,17 @@ _JAVASCRIPT: Final = "text/javascript; charset=utf-8"
 
 
 def docs_routes(contract: Iterable[Rpc], public_url: str) -> list[Route]:
-    """All of it, open to everybody. Raises OSError if a file of it is not installed."""
+    """All of it, open to everybody. Raises FileNotFoundError if Swagger UI's files are not installed."""
     document = msgspec.json.encode(describe(contract, public_url))
     return [
         Page(lambda: document, "application/json").route("/openapi.json"),
         Page(partial(_own, "api.html"), HTML).route("/docs"),
         Page(partial(render_errors, public_url), HTML).route(ERROR_PAGE),
-        _asset("style.css", partial(_own, "style.css"), _CSS),
-        _asset("api.js", partial(_own, "api.js"), _JAVASCRIPT),
-        _asset("swagger-ui.css", _swagger_ui("swagger_style.css"), _CSS),
-        _asset("swagger-ui-bundle.js", _swagger_ui("swagger_bundle.js"), _JAVASCRIPT),
+        Page(partial(_own, "style.css"), _CSS).route(f"{_ASSETS}/style.css"),
+        Page(partial(_own, "api.js"), _JAVASCRIPT).route(f"{_ASSETS}/api.js"),
+        Page(_swagger_ui("swagger_style.css"), _CSS, keep=True).route(f"{_ASSETS}/swagger-ui.css"),
+        Page(_swagger_ui("swagger_bundle.js"), _JAVASCRIPT, keep=True).route(f"{_ASSETS}/swagger-ui-bundle.js"),
     ]
-
-
-def _asset(name: str, make: Callable[[], bytes], media_type: str) -> Route:
-    return Page(make, media_type, keep=True).route(f"{_ASSETS}/{name}")
 
 
 def _own(name: str) -> bytes:

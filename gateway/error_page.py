@@ -54,7 +54,7 @@ _PAGE: Final = Template("""<!DOCTYPE html>
 <body>
 <nav><a href="../docs">REST API</a><a href="#errors">Errors of requests</a><a href="#reasons">Reasons of \
 deliveries</a></nav>
-<main>
+<main class="text">
 <h1>Errors</h1>
 <p>A request that fails answers with a document like the ones below. Programs switch on <code>code</code>;
 <code>message</code> is for people and may change. Every answer has an <code>X-Request-Id</code>, which leads to it in

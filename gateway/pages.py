@@ -24,7 +24,7 @@ _KEEP: Final = "public, max-age=3600"
 
 
 class Page:
-    """One document, made at its first request."""
+    """One document, made at its first request. Browsers ask whether it has changed; what they `keep`, once an hour."""
 
     def __init__(self, make: Callable[[], bytes], media_type: str, *, keep: bool = False) -> None:
         self._make = make
