@@ -62,8 +62,6 @@ class AppServicer(apps_pb2_grpc.AppServiceServicer):
         return pb.ListAppsResponse(apps=[_message(app) for app in apps], pagination=pagination)
 
     async def UpdateApp(self, request: pb.UpdateAppRequest, context: Context) -> pb.UpdateAppResponse:
-        if not request.HasField("is_default"):
-            raise Invalid(Violation("is_default", "is required"))
         await self._apps.set_default(current_account(), request.app_name, is_default=request.is_default)
         location = f"{BASE_PATH}/Apps/{request.app_name}"
         return pb.UpdateAppResponse(resource_id=request.app_name, resource_location=location)

@@ -834,7 +834,7 @@ class ListPushNotificationsRequest(_message.Message):
     provider: _types_pb2.Provider.ValueType
     """Only where a device of this provider was tried, or the recipient is such a device's token."""
     tags: _builtins.str
-    """Only with all these tags, as `key:value;key:value`."""
+    """Only with all these tags, up to 10, as `key:value;key:value`."""
     page_size: _builtins.int
     """Push notifications a page, 1-1000; 50 when unset."""
     page_token: _builtins.str
