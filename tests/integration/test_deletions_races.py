@@ -233,3 +233,14 @@ async def test_batches_at_once_with_the_same_devices_in_any_order(with_app: Call
             )
             == 0
         )
+
+
+async def test_batches_at_once_with_the_same_new_devices_in_opposite_orders(
+    with_app: Caller, database: Database
+) -> None:
+    for turn in range(4):
+        tokens = [f"{turn}t{n}" for n in range(500)]
+        batches = [_Batch(registrations=map(_device, order)) for order in (tokens, tokens[::-1])]
+        await _all([with_app.registrations.BatchRegisterDevices(batch) for batch in batches * 3])
+    async with database.connection() as connection:
+        assert await connection.fetchval("select count(*) from devices") == 2000
