@@ -147,7 +147,7 @@ async def _delete(connection: Connection, account: UUID, registration_id: UUID, 
         await connection.execute(_SQL.delete_device, account, registration_id, *which)
         return
     if left:
-        raise transactions.Overtaken  # a device came before the user was locked, and nobody holds it
+        raise transactions.Overtaken  # a device came before the user was locked: it is not locked itself
     await connection.execute(_SQL.delete, account, registration_id)
 
 

@@ -48,7 +48,7 @@ async def _delete(connection: Connection, account: UUID, user_id: UUID) -> None:
     if not await connection.fetchval(_SQL.lock, account, user_id):
         raise NotFound("there is no such user")
     if await connection.fetchval(_SQL.count_devices, account, user_id) != locked:
-        raise transactions.Overtaken  # a device came before the user was locked, and nobody holds it
+        raise transactions.Overtaken  # a device came before the user was locked: it is not locked itself
     await connection.execute(_SQL.lock_registrations, account, user_id)
     await connection.execute(_SQL.delete, account, user_id)
 
