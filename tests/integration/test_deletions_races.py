@@ -119,6 +119,22 @@ async def test_a_deleted_user_has_no_device_whatever_was_registered_meanwhile(
     assert left == 0
 
 
+async def test_deletions_get_through_a_burst_of_registrations(with_app: Caller) -> None:
+    for turn in range(6):
+        made = await with_app.register(f"{turn}a")
+        failed = await _all(
+            [
+                *(with_app.registrations.RegisterDevice(_device(f"{turn}t{n}", made.user_id)) for n in range(60)),
+                _delete_user(with_app, made.user_id),
+                _delete_registration(with_app, made.id),
+            ],
+            grpc.StatusCode.INVALID_ARGUMENT,
+            grpc.StatusCode.NOT_FOUND,
+        )
+        assert all(each.details() != "there is no such user" for each in failed)
+        assert (await with_app.user(made.user_id)).HasField("deleted_at")
+
+
 async def test_a_user_deleted_many_times_at_once_is_deleted_once(with_app: Caller) -> None:
     user = (await with_app.register("a")).user_id
     failed = await _all([_delete_user(with_app, user) for _ in range(10)], grpc.StatusCode.NOT_FOUND)
