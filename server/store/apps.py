@@ -45,7 +45,7 @@ class Apps:
         """
 
         async def work(connection: Connection) -> None:
-            await _set_default(connection, account, name, is_default)
+            await _set_default(connection, account, name, is_default=is_default)
 
         await transactions.run(self._database, work)
 
@@ -84,7 +84,7 @@ async def delete_app(connection: Connection, account: UUID, app: UUID) -> None:
         await connection.execute(_SQL.promote_oldest, account)
 
 
-async def _set_default(connection: Connection, account: UUID, name: str, is_default: bool) -> None:  # noqa: FBT001 # as set_default
+async def _set_default(connection: Connection, account: UUID, name: str, *, is_default: bool) -> None:
     await lock_account(connection, account)
     found = await connection.fetchrow(_SQL.find, account, name)
     if found is None:

@@ -139,12 +139,11 @@ async def _delete(connection: Connection, account: UUID, registration_id: UUID, 
         raise NotFound("there is no such device registration")
     if device and not locked:
         raise NotFound("the registration has no such device")
-    left = await connection.fetchval(_SQL.count_devices_in, account, registration_id) - locked
-    if device and left:
+    if device and await connection.fetchval(_SQL.count_devices_in, account, registration_id) > 1:
         await connection.execute(_SQL.delete_device, account, registration_id, *which)
         return
-    if left:
-        raise transactions.Overtaken  # a device came before the user was locked, and nobody holds it
+    if not await connection.fetchval(_SQL.lock_late_devices, account, registration_id):
+        raise transactions.Overtaken
     await connection.execute(_SQL.delete, account, registration_id)
 
 

@@ -44,11 +44,11 @@ class Users:
 
 
 async def _delete(connection: Connection, account: UUID, user_id: UUID) -> None:
-    locked = await connection.fetchval(_SQL.lock_devices, account, user_id)
+    await connection.execute(_SQL.lock_devices, account, user_id)
     if not await connection.fetchval(_SQL.lock, account, user_id):
         raise NotFound("there is no such user")
-    if await connection.fetchval(_SQL.count_devices, account, user_id) != locked:
-        raise transactions.Overtaken  # a device came before the user was locked, and nobody holds it
+    if not await connection.fetchval(_SQL.lock_late_devices, account, user_id):
+        raise transactions.Overtaken
     await connection.execute(_SQL.lock_registrations, account, user_id)
     await connection.execute(_SQL.delete, account, user_id)
 

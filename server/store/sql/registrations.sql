@@ -108,6 +108,13 @@ select registration_id from device_registrations where account_id = $1 and regis
 -- name: count_devices_in
 select count(*) from devices where account_id = $1 and registration_id = $2
 
+-- name: lock_late_devices
+-- Those that came before the user was locked, without waiting: who holds one may wait for the user. Answers whether
+-- all are ours now.
+with locked as materialized (
+  select from devices where account_id = $1 and registration_id = $2 for update skip locked)
+select (select count(*) from locked) = (select count(*) from devices where account_id = $1 and registration_id = $2)
+
 -- name: delete_device
 delete from devices where account_id = $1 and registration_id = $2 and provider = $3 and token_hash = $4
 
