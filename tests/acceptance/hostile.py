@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -98,22 +98,28 @@ def assert_refused(status: int, body: bytes, *allowed: int) -> list[dict[str, An
     return list(document["errors"])
 
 
-@asynccontextmanager
-async def unharmed(stack: Stack, rest: httpx.AsyncClient, *, grows_at_most: int) -> AsyncIterator[None]:
+@contextmanager
+def unharmed(stack: Stack, *, grows_at_most: int) -> Iterator[None]:
     """Around an attack: nothing was written, memory stayed within bounds, the same processes still serve."""
-    before = await rows(stack.up)
+    before = _run(rows(stack.up))
     processes = [stack.up.program("gateway", "--grpc"), stack.up.program("server", "serve")]
     for process in processes:
         _forget_peak(process)
     resident = [_memory(process, "VmRSS") for process in processes]
     yield
-    after = await rows(stack.up)
+    after = _run(rows(stack.up))
     assert not {table: after[table] - before[table] for table in before if after[table] > before[table]}
     assert all(process.runs for process in processes)
     grown = [_memory(process, "VmHWM") - was for process, was in zip(processes, resident, strict=True)]
     assert max(grown) <= grows_at_most, f"gateway and server grew by {[each // MIB for each in grown]} MiB"
-    served = await rest.get("/v1/PushNotifications/Apps/test_app")
+    served = httpx.get(f"{stack.url}/v1/PushNotifications/Apps/test_app", auth=stack.auth, timeout=_PATIENCE)
     assert served.status_code == 200
+
+
+def _run(work: Coroutine[Any, Any, dict[str, int]]) -> dict[str, int]:
+    """Like asyncio.run, which would take away the loop that pytest-asyncio has set (3.11)."""
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        return runner.run(work)
 
 
 def _memory(process: Process, name: str) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 from typing import Any, Final
 
 import httpx
@@ -20,9 +20,9 @@ _DEEP: Final = 100_000
 _USER: Final = "comms_pushnotificationuser_01h2xcejqtf2nbrexx3vqjhp41"
 
 
-@pytest.fixture(autouse=True)
-async def unharmed_service(test_app: Stack, rest: httpx.AsyncClient) -> AsyncIterator[None]:
-    async with unharmed(test_app, rest, grows_at_most=64 * MIB):
+@pytest.fixture(autouse=True, scope="module")
+def unharmed_service(test_app: Stack) -> Iterator[None]:
+    with unharmed(test_app, grows_at_most=64 * MIB):
         yield
 
 
