@@ -5,8 +5,11 @@ from __future__ import annotations
 import base64
 import binascii
 from http import HTTPStatus
+from typing import Final
 
 from gateway.errors import ApiError
+
+_LONGEST: Final = 4096  # what is longer does not fit into gRPC's metadata, and nobody has it
 
 
 def basic_authorization(header: str | None) -> str:
@@ -16,7 +19,7 @@ def basic_authorization(header: str | None) -> str:
     """
     scheme, _, credentials = (header or "").partition(" ")
     credentials = credentials.strip()
-    if scheme.lower() != "basic" or not _is_pair(credentials):
+    if scheme.lower() != "basic" or len(credentials) > _LONGEST or not _is_pair(credentials):
         raise ApiError(HTTPStatus.UNAUTHORIZED)
     return f"Basic {credentials}"
 

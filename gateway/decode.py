@@ -11,13 +11,13 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import chain, islice
+from itertools import islice
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from gateway.duplicates import DuplicateError, check_duplicates, duplicate_problems, is_too_big
+from gateway.duplicates import DuplicateError, check_duplicates, duplicate_problems, has_too_many_values
 from gateway.errors import MAX_PROBLEMS, Problem, child_path, invalid
 from gateway.schema import JsonField, enum_numbers, json_fields, oneofs
 
@@ -272,13 +272,13 @@ class BodyDecoder:
     def _problems(self, body: bytes) -> list[Problem]:
         """The slow pass, for bodies that the fast one refused: the types stop at the first problem."""
         try:
-            value = msgspec.json.decode(body)
-            found = list(islice(chain(duplicate_problems(body), self._shape.problems(value, "$")), MAX_PROBLEMS))
+            found = list(islice(duplicate_problems(body), MAX_PROBLEMS))  # first, so that two trees are never held
+            found.extend(islice(self._shape.problems(msgspec.json.decode(body), "$"), MAX_PROBLEMS))
         except msgspec.DecodeError as error:
             return [Problem(f"The body is not valid JSON: {error}", "$")]
         except RecursionError:
             return [Problem("The JSON is nested too deeply", "$")]
-        return found or [Problem("The body is not valid", "$")]
+        return found[:MAX_PROBLEMS] or [Problem("The body is not valid", "$")]
 
 
 def _check_text(body: bytes) -> None:
@@ -290,8 +290,8 @@ def _check_text(body: bytes) -> None:
             raise invalid([Problem(f"The body is not UTF-8 (byte {error.start})", "$")]) from None
     if 0 in body or (b"\\u0000" in body and _ESCAPED_NUL.search(body)):
         raise invalid([Problem("The character U+0000 is not allowed", "$")])
-    if is_too_big(body):
-        raise invalid([Problem("The JSON has more than a million objects and arrays", "$")])
+    if has_too_many_values(body):
+        raise invalid([Problem("The JSON has more than two million values", "$")])
 
 
 def _type_problem(value: Any, expected: type, path: str) -> Iterator[Problem]:

@@ -113,7 +113,8 @@ def _variables(recipient: types_pb2.Recipient, field: str) -> str | None:
     try:
         typed = _decode_object(raw) if raw else {}
     except (msgspec.DecodeError, UnicodeDecodeError):
-        raise Invalid(Violation(f"{field}.variables_json", "must be a JSON object")) from None
+        text = "must be a JSON object, whose numbers a double can hold"
+        raise Invalid(Violation(f"{field}.variables_json", text)) from None
     except RecursionError:
         raise Invalid(Violation(f"{field}.variables_json", "is nested too deep")) from None
     if _NUL_ESCAPE.search(raw):

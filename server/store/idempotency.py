@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 from uuid import UUID
@@ -27,15 +28,18 @@ _WAIT_SECONDS = 10.0
 _turns: Final[WeakValueDictionary[tuple[UUID, str, str], asyncio.Lock]] = WeakValueDictionary()
 
 
-async def begin(connection: Connection, account: UUID, method: str, key: str, fingerprint: bytes) -> bytes | None:
+async def begin(
+    connection: Connection, account: UUID, method: str, key: str, fingerprint: bytes, wait: float | None = None
+) -> bytes | None:
     """Claim the key in the caller's transaction, or return the response that an earlier equal request stored.
 
     Waits for a concurrent request with the same key. Raises ``Conflict`` when the key was used for a request with
-    another ``fingerprint`` (SHA-256), or, with ``retry_after``, when the other one takes longer than 10 seconds. The
-    transaction has to be rolled back then.
+    another ``fingerprint`` (SHA-256), or, with ``retry_after``, when the other one takes longer than ``wait`` seconds,
+    10 if not given. The transaction has to be rolled back then.
     """
+    timeout = _WAIT_SECONDS if wait is None else wait
     try:
-        claimed = await connection.fetchval(_SQL.claim, account, method, key, fingerprint, timeout=_WAIT_SECONDS)
+        claimed = await connection.fetchval(_SQL.claim, account, method, key, fingerprint, timeout=timeout)
     except TimeoutError:
         raise Conflict("a request with this key is still being carried out", retry_after=1.0) from None
     if claimed:
@@ -59,12 +63,16 @@ async def finish(connection: Connection, account: UUID, method: str, key: str, r
 
 
 async def once(
-    connection: Connection, account: UUID, key: RequestKey | None, respond: Callable[[], Awaitable[bytes]]
+    connection: Connection,
+    account: UUID,
+    key: RequestKey | None,
+    respond: Callable[[], Awaitable[bytes]],
+    wait: float | None = None,
 ) -> Done[bytes]:
     """Do what makes the response, or, when the key was used before, return the response of then."""
     if key is None:
         return Done(await respond())
-    earlier = await begin(connection, account, key.method, key.key, key.fingerprint)
+    earlier = await begin(connection, account, key.method, key.key, key.fingerprint, wait)
     if earlier is not None:
         return Done(earlier, replayed=True)
     response = await respond()
@@ -79,11 +87,11 @@ async def respond(
 
     Raises ``Conflict`` as ``begin`` does, and ``Unavailable``.
     """
+    async with _turn(account, key) as wait:
 
-    async def work(connection: Connection) -> Done[bytes]:
-        return await once(connection, account, key, lambda: make(connection))
+        async def work(connection: Connection) -> Done[bytes]:
+            return await once(connection, account, key, lambda: make(connection), wait)
 
-    async with _turn(account, key):
         return await transactions.run(database, work)
 
 
@@ -111,22 +119,24 @@ async def repeated(database: Database, account: UUID, key: RequestKey) -> Done[U
 
 
 @contextlib.asynccontextmanager
-async def _turn(account: UUID, key: RequestKey | None) -> AsyncIterator[None]:
+async def _turn(account: UUID, key: RequestKey | None) -> AsyncIterator[float]:
     """Let requests with the same key wait for each other here first, where no wait holds a connection of the pool.
 
-    Else 10 that wait for one would leave none to anybody else. Raises ``Conflict`` after 10 seconds.
+    Else 10 that wait for one would leave none to anybody else. Yields the seconds left to wait for one of another
+    process. Raises ``Conflict`` when there are none.
     """
     if key is None:
-        yield
+        yield 0.0
         return
     lock = _turns.setdefault((account, key.method, key.key), asyncio.Lock())
+    deadline = time.monotonic() + _WAIT_SECONDS
     try:
         async with asyncio.timeout(_WAIT_SECONDS):
             await lock.acquire()
     except TimeoutError:
         raise Conflict("a request with this key is still being carried out", retry_after=1.0) from None
     try:
-        yield
+        yield max(0.1, deadline - time.monotonic())
     finally:
         lock.release()
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
+from google.rpc.error_details_pb2 import RetryInfo
 from pharos.push.v1 import credentials_pb2, push_notifications_pb2_grpc, types_pb2
 from pharos.push.v1 import push_notifications_pb2 as pb
 
@@ -34,6 +35,11 @@ if TYPE_CHECKING:
     from tests.conftest import Caller, Refuse
 
 _REPLAYED = ("idempotent-replayed", "true")
+# What a request with the key `key` does first; `before` has been one like it.
+_CLAIM = (
+    "insert into idempotency_keys (account_id, method, key, fingerprint)"
+    " select account_id, method, 'key', fingerprint from idempotency_keys where key = 'before'"
+)
 _USER = types_pb2.Recipient(user_id="comms_user_01m815cb4hev1ssrsmmsa7gj7q")
 _TOKEN = types_pb2.Recipient(token="t", provider=types_pb2.PROVIDER_FCM)
 
@@ -155,6 +161,21 @@ async def test_a_refused_send_consumes_no_key(
     assert (await sends.SendPushNotification(_send())).operation_id
 
 
+async def test_those_who_have_waited_long_enough_are_told_when_to_come_back(
+    sends: push_notifications_pb2_grpc.PushNotificationServiceStub,
+    database: Database,
+    refusal: Refuse,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(idempotency, "_WAIT_SECONDS", 0.2)
+    await sends.SendPushNotification(_send("before"))
+    async with database.connection() as connection, connection.transaction():
+        await connection.execute(_CLAIM)
+        refused = await asyncio.gather(*(refusal(sends.SendPushNotification(_send())) for _ in range(20)))
+    assert {(each.code, each.reason) for each in refused} == {(grpc.StatusCode.ABORTED, "CONFLICT")}
+    assert all(each.detail(RetryInfo).retry_delay.ToMilliseconds() > 0 for each in refused)
+
+
 async def test_those_who_wait_for_a_key_leave_connections_to_others(
     sends: push_notifications_pb2_grpc.PushNotificationServiceStub,
     database: Database,
@@ -169,10 +190,7 @@ async def test_those_who_wait_for_a_key_leave_connections_to_others(
         connection = await stack.enter_async_context(outside.connection())
         transaction = connection.transaction()
         await transaction.start()
-        await connection.execute(
-            "insert into idempotency_keys (account_id, method, key, fingerprint)"
-            " select account_id, method, 'key', fingerprint from idempotency_keys"
-        )
+        await connection.execute(_CLAIM)
         waiting = [asyncio.ensure_future(sends.SendPushNotification(_send())) for _ in range(50)]
         await _until_one_waits(database)
         async with asyncio.timeout(5):
