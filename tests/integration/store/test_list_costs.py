@@ -119,10 +119,11 @@ async def test_lists_read_large_tables_by_their_keys_and_only_what_they_list(cro
 def _statements(ids: list[UUID]) -> Iterator[tuple[str, tuple[object, ...], int]]:
     """Each hot statement, what it is asked, and the most rows that it may read from one index."""
     windows, places, notifications = Statements("windows"), Statements("places"), Statements("notifications")
+    # A page of 51 may read some more: PostgreSQL 15 does.
     zeros, ones, of_send = [0] * 50, [1] * 50, (None, None, None)
     yield windows.newest, (_NEWEST, _OLDEST, 100_000, 51, *of_send, 5, None), 20_102  # nothing meets it
     yield windows.newest, (_NEWEST, _OLDEST, 100_000, 51, *of_send, 3, None), 60
-    yield windows.newest_unfinished, (_NEWEST, _OLDEST, 100_000, 51, *of_send, 2), 51
+    yield windows.newest_unfinished, (_NEWEST, _OLDEST, 100_000, 51, *of_send, 2), 60
     yield places.in_sends, (ids, zeros, ones, 3, 2, 51), 50
     yield places.failed_in_sends, (ids, zeros, ones, 2, 51), 50
     yield places.final_of_user, (_USER, _NEWEST, 0, _OLDEST, 20_000, 51, None, None, *of_send), 142
@@ -130,21 +131,21 @@ def _statements(ids: list[UUID]) -> Iterator[tuple[str, tuple[object, ...], int]
     yield notifications.at_places, (ids, zeros), 50
 
 
-async def test_flushes_update_operations_in_place(sending: Sending) -> None:
+async def test_flushes_update_operations_in_place(database_url: str) -> None:
     """No index has a column that they change (HOT): else each would write to every index of the table."""
-    async with sending.database.connection() as connection:
-        await connection.fetch("select pg_stat_force_next_flush()")
-        before = await connection.fetchrow(_UPDATES)
+    database = await Database.open(database_url, size=1)  # one session: its counts are what was counted
+    sending = await Sending.start(database)
     await sending.accept(3)
     job = await sending.claim_one()
     for index in range(2):
-        await Jobs(sending.database).flush(job, flush_of([sent(index)], range(index + 1, 3), keep=True))
-    await Jobs(sending.database).flush(job, flush_of([sent(2)]))
-    async with sending.database.connection() as connection:
-        await connection.fetch("select pg_stat_force_next_flush()")
-        after = await connection.fetchrow(_UPDATES)
-    assert after["n_tup_upd"] - before["n_tup_upd"] == 3
-    assert after["n_tup_hot_upd"] - before["n_tup_hot_upd"] == 3
+        await Jobs(database).flush(job, flush_of([sent(index)], range(index + 1, 3), keep=True))
+    await Jobs(database).flush(job, flush_of([sent(2)]))
+    await sending.fetch("select pg_stat_force_next_flush()")
+    (counted,) = await sending.fetch(
+        "select n_tup_upd, n_tup_hot_upd from pg_stat_user_tables where relname = 'operations'"
+    )
+    await database.close()
+    assert tuple(counted) == (3, 3)
 
 
 async def _plan(sending: Sending, mode: str, statement: str, *arguments: object) -> dict[str, Any]:
@@ -175,7 +176,6 @@ def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from _nodes(part)
 
 
-_UPDATES = "select n_tup_upd, n_tup_hot_upd from pg_stat_user_tables where relname = 'operations'"
 _SENDS = """
 with made as materialized (
   select n, (lpad(to_hex((extract(epoch from now()) * 1000)::bigint - 30000 + n), 12, '0') || '7000'
