@@ -39,25 +39,14 @@ from pharos.push.v1 import (
     users_pb2_grpc,
 )
 
-from server.api.apps import AppServicer
-from server.api.authentication import Authenticator
-from server.api.credentials import CredentialServicer
-from server.api.device_registrations import DeviceRegistrationServicer
-from server.api.interceptors import CallInterceptor
-from server.api.server import ApiServer
-from server.api.users import UserServicer
 from server.domain import ids
 from server.domain.ids import Kind
 from server.localpg import LocalPostgres
 from server.providers.credentials.parsing import parse_credential
-from server.providers.sealing import Sealer
 from server.store.accounts import Accounts
-from server.store.apps import Apps
-from server.store.credentials import Credentials
 from server.store.database import Database
 from server.store.migrations import migrate
-from server.store.registrations import Registrations
-from server.store.users import Users
+from tests.servers import api_server
 
 # Nothing of a test database has to survive a power cut.
 _CARELESS = ("fsync = off", "synchronous_commit = off", "full_page_writes = off")
@@ -206,17 +195,8 @@ def basic(user: str, password: str) -> str:
 
 @pytest.fixture
 async def server_address(database: Database) -> AsyncIterator[str]:
-    """Our server with the services of resources, on a free port of this machine."""
-    server = ApiServer(
-        "127.0.0.1:0",
-        [
-            AppServicer(Apps(database)),
-            CredentialServicer(Credentials(database), _parse, Sealer([bytes(32)])),
-            DeviceRegistrationServicer(Registrations(database)),
-            UserServicer(Users(database)),
-        ],
-        CallInterceptor(Authenticator(Accounts(database))),
-    )
+    """Our server on a free port of this machine."""
+    server = api_server(database, _parse)
     yield f"127.0.0.1:{await server.start()}"
     await server.stop(grace=0)
 

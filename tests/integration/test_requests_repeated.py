@@ -13,25 +13,13 @@ from google.rpc.error_details_pb2 import RetryInfo
 from pharos.push.v1 import credentials_pb2, push_notifications_pb2_grpc, types_pb2
 from pharos.push.v1 import push_notifications_pb2 as pb
 
-from server.api.authentication import Authenticator
-from server.api.credentials import CredentialServicer
-from server.api.interceptors import CallInterceptor
-from server.api.push_notifications import PushNotificationServicer
-from server.api.server import ApiServer
 from server.domain.credentials import ContentProblem, CredentialContent, CredentialType, InvalidCredentialContent
 from server.providers.credentials.parsing import parse_credential
-from server.providers.sealing import Sealer
-from server.rendering.renderer import Renderer
 from server.store import idempotency
-from server.store.accounts import Accounts
-from server.store.credentials import Credentials
 from server.store.database import Database
-from server.store.notifications import Notifications
-from server.store.operations import Operations
+from tests.servers import api_server
 
 if TYPE_CHECKING:
-    from uuid import UUID
-
     from tests.conftest import Caller, Refuse
 
 _REPLAYED = ("idempotent-replayed", "true")
@@ -42,11 +30,6 @@ _CLAIM = (
 )
 _USER = types_pb2.Recipient(user_id="comms_user_01m815cb4hev1ssrsmmsa7gj7q")
 _TOKEN = types_pb2.Recipient(token="t", provider=types_pb2.PROVIDER_FCM)
-
-
-class _Unheard:
-    def announce_jobs(self) -> None: ...
-    def announce_feed(self, account_id: UUID) -> None: ...
 
 
 class _Parser:
@@ -67,15 +50,8 @@ def parser() -> _Parser:
 
 @pytest.fixture
 async def server_address(database: Database, parser: _Parser) -> AsyncIterator[str]:
-    """Instead of the resources' server: the one that sends."""
-    server = ApiServer(
-        "127.0.0.1:0",
-        [
-            CredentialServicer(Credentials(database), parser, Sealer([bytes(32)])),
-            PushNotificationServicer(Operations(database), Notifications(database), Renderer(), _Unheard()),
-        ],
-        CallInterceptor(Authenticator(Accounts(database))),
-    )
+    """A server with this parser."""
+    server = api_server(database, parser)
     yield f"127.0.0.1:{await server.start()}"
     await server.stop(grace=0)
 
