@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 from uuid import UUID
 
 from google.protobuf.message import Message
@@ -18,6 +19,9 @@ from server.domain.ids import Kind
 from server.domain.notifications import NotificationFilter
 from server.domain.operations import OperationFilter, OperationStatus, Status
 from server.domain.periods import ALWAYS, Period
+
+_MOST_TAGS: Final = 10  # a send can't have more
+_TAG: Final = re.compile(r"([a-zA-Z0-9._~-]{1,128}):([a-zA-Z0-9._~-]{1,256})")
 
 
 class Dated(Protocol):
@@ -51,10 +55,16 @@ def operation_filter(request: operations_pb2.ListOperationsRequest) -> Operation
 
 def tags(text: str) -> dict[str, str]:
     """Return the pairs of ``key:value;key:value``, which may end in a semicolon. Raises ``Invalid``."""
-    pairs = [part.split(":", 1) for part in text.removesuffix(";").split(";") if part]
-    found = {pair[0]: pair[1] for pair in pairs}
+    if not text:
+        return {}
+    pairs = [_TAG.fullmatch(part) for part in text.removesuffix(";").split(";")]
+    found = {pair[1]: pair[2] for pair in pairs if pair}
+    if None in pairs:
+        raise Invalid(Violation("tags", "must be pairs as key:value;key:value of letters, digits and . _ ~ -"))
     if len(found) < len(pairs):
         raise Invalid(Violation("tags", "names a key twice"))
+    if len(found) > _MOST_TAGS:
+        raise Invalid(Violation("tags", f"has more than {_MOST_TAGS} pairs"))
     return found
 
 

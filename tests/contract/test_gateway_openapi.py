@@ -108,7 +108,7 @@ FCM = {"token": "t", "provider": "FCM"}
         (SEND, {"to": [FCM], "tags": {"k" * 128: "v" * 256}, "data": {"k": ""}, "badge": 0, "ttl": 2419200}),
         (REGISTER, FCM | {"appName": "", "userId": ""}),
         (UPLOAD, {"credentialType": "APN_SANDBOX", "content": {"privateKey": "x", "certificate": None}}),
-        (("PATCH", "/PushNotifications/Apps/shop"), {}),
+        (("PATCH", "/PushNotifications/Apps/shop"), {"isDefault": True}),
     ],
 )
 async def test_what_the_schema_allows_the_contract_allows(
