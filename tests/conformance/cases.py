@@ -9,11 +9,11 @@ from typing import Any, Final
 
 import yaml
 
+_MORE: Final = {"times", "at_once", "lacks"}
 FOLDER: Final = Path(__file__).parent
 METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 _SENT: Final = {"json", "text", "headers", "auth", "query"}
 _CHECKED: Final = {"status", "json", "contains", "errors", "code", "headers", "save"}
-_MORE: Final = {"times", "at_once", "lacks"}
 
 
 @dataclass(frozen=True)
