@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import yaml
 
+_MORE: Final = {"times", "at_once", "lacks"}
 FOLDER: Final = Path(__file__).parent
 METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 _SENT: Final = {"json", "text", "headers", "auth", "query"}
@@ -56,7 +57,7 @@ def _check(step: dict[str, Any], path: Path) -> None:
     if step.keys() & {"finish", "pushes"}:
         unknown = step.keys() - {"finish", "pushes"}
     else:
-        unknown = step.keys() - _CHECKED - {"send"} - set(METHODS) | (step.get("send", {}).keys() - _SENT)
+        unknown = step.keys() - _CHECKED - _MORE - {"send"} - set(METHODS) | (step.get("send", {}).keys() - _SENT)
         if "status" not in step or len(step.keys() & set(METHODS)) != 1:
             raise ValueError(f"{path.name}: a step needs one method and a status: {step}")
     if unknown:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from secrets import token_hex
 
@@ -11,6 +12,7 @@ import httpx
 import pytest
 
 from server.domain import ids
+from server.domain.accounts import IssuedSecret
 from server.domain.ids import Kind
 from server.localpg import LocalPostgres
 from server.store.accounts import Accounts
@@ -19,6 +21,7 @@ from tests.acceptance.failures import pytest_runtest_makereport as pytest_runtes
 from tests.acceptance.programs import Up
 from tests.acceptance.stack import Stack, credential_contents
 from tests.conformance.runner import Run
+from tests.conformance.uploads import uploads
 
 
 @pytest.fixture(scope="session")
@@ -27,30 +30,50 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield Stack(up, up.variables())
 
 
+@dataclass(frozen=True)
+class People:
+    """Two accounts and an API key of the first, each as id and secret."""
+
+    account: tuple[str, str]
+    other: tuple[str, str]
+    api_key: tuple[str, str]
+
+
 @pytest.fixture
-async def accounts(stack: Stack) -> tuple[httpx.BasicAuth, httpx.BasicAuth]:
-    """Two new accounts, made where the service keeps them: a process for each would take a second."""
+async def people(stack: Stack) -> People:
+    """Made where the service keeps them: a process for each would take a second."""
     database = await Database.open(LocalPostgres(stack.up.data_dir / "postgres").dsn("pharos"), size=1)
     try:
-        made = [await Accounts(database).create("conformance") for _ in range(2)]
+        accounts = Accounts(database)
+        first, second = [await accounts.create("conformance") for _ in range(2)]
+        key = await accounts.create_key(first.id, "conformance")
     finally:
         await database.close()
-    first, second = (httpx.BasicAuth(ids.encode(Kind.ACCOUNT, account.id), account.secret) for account in made)
-    return first, second
+    return People(_pair(Kind.ACCOUNT, first), _pair(Kind.ACCOUNT, second), _pair(Kind.API_KEY, key))
+
+
+def _pair(kind: Kind, issued: IssuedSecret) -> tuple[str, str]:
+    return ids.encode(kind, issued.id), issued.secret
 
 
 @pytest.fixture(params=["v1", "preview"])
-async def run(
-    stack: Stack, accounts: tuple[httpx.BasicAuth, httpx.BasicAuth], request: pytest.FixtureRequest
-) -> AsyncIterator[Run]:
+async def run(stack: Stack, people: People, request: pytest.FixtureRequest) -> AsyncIterator[Run]:
     contents = credential_contents(stack.variables)
+    now, day = datetime.now(UTC), timedelta(days=1)
     variables = {
+        **uploads(),
+        "account": people.account[0],
+        "auth_token": people.account[1],
+        "api_key": people.api_key[0],
+        "api_key_secret": people.api_key[1],
         "url": stack.url,
         "suffix": token_hex(8),
         "fcm_key": contents["FCM"]["privateKey"],
         "apn_key": contents["APN"]["privateKey"],
         "apn_certificate": contents["APN"]["certificate"],
-        "tomorrow": (datetime.now(UTC) + timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "tomorrow": (now + day).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "yesterday": (now - day).strftime("%Y-%m-%dT%H:%M:%SZ"),
     }
+    auths = (httpx.BasicAuth(*people.account), httpx.BasicAuth(*people.other))
     async with stack.rest() as http, stack.sandbox() as sandbox:
-        yield Run(http, sandbox, f"/{request.param}", accounts, variables)
+        yield Run(http, sandbox, f"/{request.param}", auths, variables)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import secrets
@@ -16,6 +17,7 @@ from tests.conformance.cases import METHODS, Case
 from tests.conformance.matching import differences
 
 _VARIABLE = re.compile(r"\$\{(\w+(?::suffix)?)\}")
+_LONG = re.compile(r"\$\{(\w)\*(\d+)\}")
 _STEP_OF_PATH = re.compile(r"\.(\w+)|\[(\d+)\]")
 
 
@@ -31,16 +33,18 @@ class Run:
 
     async def carry_out(self, case: Case) -> None:
         for number, step in enumerate(case.steps, 1):
-            problems = await self._step(_filled(step, self.variables))
-            assert not problems, "\n".join([f"{case.name}\nstep {number}: {step}", *problems])
+            for n in range(step.get("times", 1)):
+                problems = await self._step(_filled(step, {**self.variables, "n": n}))
+                assert not problems, "\n".join([f"{case.name}\nstep {number}, n = {n}: {step}", *problems])
 
     async def _step(self, step: dict[str, Any]) -> list[str]:
         if "finish" in step:
             return await self._finish(step["finish"])
         if "pushes" in step:
             return await self._pushes(step["pushes"])
-        response = await self._request(step)
-        problems = _problems(step, response)
+        responses = await asyncio.gather(*(self._request(step) for _ in range(step.get("at_once", 1))))
+        response = responses[0]
+        problems = [problem for each in responses for problem in _problems(step, each)]
         if not problems:
             for name, path in step.get("save", {}).items():
                 self.variables[name] = _at(path, response.json())
@@ -109,6 +113,8 @@ def _problems(step: Mapping[str, Any], response: httpx.Response) -> list[str]:
             found.extend([f"{name}: was not expected, and is {value!r}"] if value is not None else [])
         else:
             found.extend(differences(expected, value, path=name))
+    seen = f"{response.headers} {response.text}"
+    found.extend(f"the answer has {text[:20]}..." for text in step.get("lacks", ()) if text in seen)
     if "x-request-id" not in response.headers:
         found.append("every answer has an X-Request-Id")
     return found
@@ -136,10 +142,13 @@ def _filled(value: Any, variables: Mapping[str, Any]) -> Any:
     """The value with variables for their names; one that is nothing but a variable keeps the variable's type."""
     match value:
         case str():
+            value = _LONG.sub(lambda found: found[1] * int(found[2]), value)
             whole = _VARIABLE.fullmatch(value)
             if whole is not None:
                 return _variable(whole[1], variables)
             return _VARIABLE.sub(lambda found: str(_variable(found[1], variables)), value)
+        case {"repeat": each, "times": times} if len(value) == 2:
+            return [_filled(each, {**variables, "n": number}) for number in range(times)]
         case dict():
             return {_filled(name, variables): _filled(inner, variables) for name, inner in value.items()}
         case list():
