@@ -25,12 +25,13 @@ demo: install
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest
 
-# Needs Debian's PostgreSQL 15 (package postgresql-15) and runs everything that touches the database on it. A
-# missing program fails.
+# Needs programs of others, which fail where they are missing: Debian's packages postgresql-15, curl, nodejs (18 or
+# newer) with npm, and chromium; npm also needs its registry. Everything that touches the database runs on PostgreSQL
+# 15; the documented commands run in curl and Node, and the pages in Chromium (tests/external).
 POSTGRES_15 ?= /usr/lib/postgresql/15/bin
 
 test-external: $(VENV)/.installed-dev
-	$(BIN)/python tools/with_postgres.py $(POSTGRES_15) $(BIN)/python -m pytest tests/integration
+	$(BIN)/python tools/with_postgres.py $(POSTGRES_15) $(BIN)/python -m pytest tests/integration tests/external
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

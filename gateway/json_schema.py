@@ -86,7 +86,7 @@ class _Side(ABC):
 
     def _value(self, proto: FieldDescriptor, known: JsonField | None = None) -> Schema:
         if known is not None and known.options.object_name:
-            return {"type": "object"}
+            return {"type": "object", "additionalProperties": True}  # said aloud: generators take silence for "empty"
         if known is not None and known.is_timestamp:
             return {"type": "string", "format": "date-time"}
         if proto.message_type is not None:

@@ -184,6 +184,21 @@ def test_parameters_have_the_contract_s_rules() -> None:
     assert "required" not in DOCUMENT.parameters("GET", "/PushNotifications/Users")["pageSize"]
 
 
+def test_what_takes_any_member_says_so() -> None:
+    """Generators of clients make an empty object of `type: object` alone."""
+    schemas = DOCUMENT.whole["components"]["schemas"]
+    for alternative in schemas["RecipientInput"]["oneOf"]:
+        assert alternative["properties"]["variables"]["additionalProperties"] is True
+    assert schemas["OverridesInput"]["properties"]["fcm"]["additionalProperties"] is True
+
+
+def test_what_an_accepted_send_has_is_required_beside_all_of() -> None:
+    """Generators of clients pass over `required` beside `$ref`."""
+    schema = DOCUMENT.find(*SEND)["responses"]["202"]["content"]["application/json"]["schema"]
+    assert schema["allOf"] == [{"$ref": "#/components/schemas/SendPushNotificationResponse"}]
+    assert schema["required"] == ["operationId", "operationLocation"]
+
+
 def test_header_fields_are_header_parameters() -> None:
     [key] = DOCUMENT.find(*SEND)["parameters"]
     assert (key["name"], key["in"]) == ("Idempotency-Key", "header")
