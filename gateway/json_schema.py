@@ -155,7 +155,9 @@ class _Answers(_Side):
         there = [known for known in fields if known.proto.name not in excluded]
         cases = {known.proto.name for known in there if known.proto.containing_oneof is not None}
         required = [
-            known.name for known in there if is_always_written(known) or known.proto.name in cases & set(needed)
+            known.name
+            for known in there
+            if is_always_written(known) or is_required(known.proto) or known.proto.name in cases & set(needed)
         ]
         return _object({known.name: self.property(known) for known in there}, required)
 

@@ -38,12 +38,12 @@ class Cancellations:
         return done
 
     async def _end_next(self, account: UUID, operation_id: UUID) -> bool:
-        """End one job that nobody holds; return whether there was one. Each commit has one event, as a flush has."""
+        """End one job that nobody holds, with one event as a flush has; return whether there may be more."""
 
         async def work(connection: Connection) -> bool:
             row = await connection.fetchrow(_SQL.take, account, operation_id)
             if row is None:
-                return False
+                return bool(await connection.fetchval(_SQL.left, account, operation_id))
             job = job_from(row)
             await record(connection, job, _end_of(job))
             return True

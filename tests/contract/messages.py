@@ -9,7 +9,8 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from gateway.contract import Rpc
-from gateway.schema import JsonField, json_field, json_fields
+from gateway.schema import JsonField, json_field, json_fields, oneofs
+from gateway.schema_rules import is_required
 from tests.contract.gateway_upstream import NOON
 
 
@@ -27,11 +28,24 @@ def filled(message: Descriptor) -> Message:
 
 
 def bare(rpc: Rpc) -> Message:
-    """The RPC's answer with nothing but the location that it can't be without."""
+    """The RPC's answer with nothing but what it can't be without."""
     kind = rpc.method.output_type
-    made = GetMessageClass(kind)()
+    made = _needed(kind)
     if rpc.rest.location_field and not json_field(kind.fields_by_name[rpc.rest.location_field]).options.omit_empty:
         setattr(made, rpc.rest.location_field, "/v1/x")
+    return made
+
+
+def _needed(message: Descriptor) -> Any:
+    """The message with the fields that the contract requires, and in those with theirs."""
+    made = GetMessageClass(message)()
+    for known in json_fields(message):
+        if not is_required(known.proto):
+            continue
+        if known.message is None or oneofs(known.message):  # of a choice one is needed, and the first will do
+            _fill(made, known)
+        else:
+            getattr(made, known.proto.name).CopyFrom(_needed(known.message))
     return made
 
 

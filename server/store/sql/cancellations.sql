@@ -18,11 +18,12 @@ flagged as (
 select (select status from operation) as status
 
 -- name: take
--- One of the operation's jobs that nobody holds, as jobs.sql's claim gives it.
+-- One of the operation's jobs that no worker has, as jobs.sql's claim gives it. Waits for others who look at it, as the
+-- scheduler may; where they end it this finds nothing, though there may be more (left).
 with free as materialized (
   select account_id, job_id from jobs
   where account_id = $1 and operation_id = $2 and canceled and lease is null
-  order by job_id limit 1 for update skip locked),
+  order by job_id limit 1 for update),
 taken as (
   update jobs j set lease = gen_random_uuid()
   from free where j.account_id = free.account_id and j.job_id = free.job_id
@@ -34,3 +35,6 @@ select t.*, clock_timestamp() as claimed_at, true as called_off,
 from taken t
 join operations o using (account_id, operation_id)
 join batches b using (account_id, operation_id, batch_no)
+
+-- name: left
+select exists (select from jobs where account_id = $1 and operation_id = $2 and canceled and lease is null)

@@ -28,13 +28,15 @@ from pharos.push.v1 import options_pb2 as pharos_dot_push_dot_v1_dot_options__pb
 from pharos.push.v1 import types_pb2 as pharos_dot_push_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)pharos/push/v1/device_registrations.proto\x12\x0epharos.push.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1cpharos/push/v1/options.proto\x1a\x1apharos/push/v1/types.proto\"C\n\x06\x44\x65vice\x12*\n\x08provider\x18\x01 \x01(\x0e\x32\x18.pharos.push.v1.Provider\x12\r\n\x05token\x18\x02 \x01(\t\"8\n\x0fRelatedResource\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0b\n\x03uri\x18\x03 \x01(\t\"\x87\x02\n\x12\x44\x65viceRegistration\x12\n\n\x02id\x18\x01 \x01(\t\x12\x10\n\x08\x61pp_name\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\'\n\x07\x64\x65vices\x18\x04 \x03(\x0b\x32\x16.pharos.push.v1.Device\x12\x30\n\x07related\x18\x05 \x03(\x0b\x32\x1f.pharos.push.v1.RelatedResource\x12:\n\x04tags\x18\x06 \x03(\x0b\x32,.pharos.push.v1.DeviceRegistration.TagsEntry\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xb5\x02\n\x15RegisterDeviceRequest\x12*\n\x08\x61pp_name\x18\x01 \x01(\tB\x18\xbaH\x15r\x10\x18@2\x0c^[a-z0-9_]+$\xd8\x01\x01\x12\x19\n\x05token\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80 \x12\x36\n\x08provider\x18\x03 \x01(\x0e\x32\x18.pharos.push.v1.ProviderB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12]\n\x07user_id\x18\x04 \x01(\tBL\xbaHIrD2B^comms_(?:pushnotification)?user_[0-7][a-hjkmnpqrstv-z0-9]{25,34}$\xd8\x01\x01\x12>\n\nrequest_id\x18\x05 \x01(\tB*\xbaH\x12r\x10\x32\x0e^[ -~]{0,255}$\xa2\xd4\x18\x11\"\x0fIdempotency-Key\"P\n\x16RegisterDeviceResponse\x12\x13\n\x0bresource_id\x18\x01 \x01(\t\x12!\n\x11resource_location\x18\x02 \x01(\tB\x06\xa2\xd4\x18\x02\x18\x01\"\xa8\x01\n\x1b\x42\x61tchRegisterDevicesRequest\x12I\n\rregistrations\x18\x01 \x03(\x0b\x32%.pharos.push.v1.RegisterDeviceRequestB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\x12>\n\nrequest_id\x18\x02 \x01(\tB*\xbaH\x12r\x10\x32\x0e^[ -~]{0,255}$\xa2\xd4\x18\x11\"\x0fIdempotency-Key\"u\n\x1a\x42\x61tchRegisterDevicesResult\x12\x1b\n\x0bresource_id\x18\x01 \x01(\tB\x06\xa2\xd4\x18\x02(\x01\x12\x15\n\x05\x65rror\x18\x02 \x01(\tB\x06\xa2\xd4\x18\x02(\x01\x12#\n\x11resource_location\x18\x03 \x01(\tB\x08\xa2\xd4\x18\x04\x18\x01(\x01\"[\n\x1c\x42\x61tchRegisterDevicesResponse\x12;\n\x07results\x18\x01 \x03(\x0b\x32*.pharos.push.v1.BatchRegisterDevicesResult\"~\n\x1cGetDeviceRegistrationRequest\x12^\n\x16\x64\x65vice_registration_id\x18\x01 \x01(\tB>\xbaH;r927^comms_device_registration_[a-hjkmnpqrstv-z0-9]{26,34}$\"`\n\x1dGetDeviceRegistrationResponse\x12?\n\x13\x64\x65vice_registration\x18\x01 \x01(\x0b\x32\".pharos.push.v1.DeviceRegistration\"\xf8\x01\n\x1eListDeviceRegistrationsRequest\x12Z\n\x07user_id\x18\x01 \x01(\tBI\xbaHFrD2B^comms_(?:pushnotification)?user_[0-7][a-hjkmnpqrstv-z0-9]{25,34}$\x12*\n\x08\x61pp_name\x18\x02 \x01(\tB\x18\xbaH\x15r\x10\x18@2\x0c^[a-z0-9_]+$\xd8\x01\x01\x12\"\n\tpage_size\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x01H\x00\x88\x01\x01\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80 B\x0c\n\n_page_size\"\x93\x01\n\x1fListDeviceRegistrationsResponse\x12@\n\x14\x64\x65vice_registrations\x18\x01 \x03(\x0b\x32\".pharos.push.v1.DeviceRegistration\x12.\n\npagination\x18\x02 \x01(\x0b\x32\x1a.pharos.push.v1.Pagination\"\xd0\x01\n\x1f\x44\x65leteDeviceRegistrationRequest\x12^\n\x16\x64\x65vice_registration_id\x18\x01 \x01(\tB>\xbaH;r927^comms_device_registration_[a-hjkmnpqrstv-z0-9]{26,34}$\x12\x34\n\x08provider\x18\x02 \x01(\x0e\x32\x18.pharos.push.v1.ProviderB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x17\n\x05token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80 \"Z\n DeleteDeviceRegistrationResponse\x12\x13\n\x0bresource_id\x18\x01 \x01(\t\x12!\n\x11resource_location\x18\x02 \x01(\tB\x06\xa2\xd4\x18\x02\x18\x01\x32\xd8\x07\n\x19\x44\x65viceRegistrationService\x12\xaf\x01\n\x0eRegisterDevice\x12%.pharos.push.v1.RegisterDeviceRequest\x1a&.pharos.push.v1.RegisterDeviceResponse\"N\xa2\xd4\x18\x16\x08\xca\x01\x12\x11resource_location\x82\xd3\xe4\x93\x02.\")/v1/PushNotifications/DeviceRegistrations:\x01*\x12\xad\x01\n\x14\x42\x61tchRegisterDevices\x12+.pharos.push.v1.BatchRegisterDevicesRequest\x1a,.pharos.push.v1.BatchRegisterDevicesResponse\":\x82\xd3\xe4\x93\x02\x34\"//v1/PushNotifications/DeviceRegistrations/Batch:\x01*\x12\xd5\x01\n\x15GetDeviceRegistration\x12,.pharos.push.v1.GetDeviceRegistrationRequest\x1a-.pharos.push.v1.GetDeviceRegistrationResponse\"_\x82\xd3\xe4\x93\x02Y\x12\x42/v1/PushNotifications/DeviceRegistrations/{device_registration_id}b\x13\x64\x65vice_registration\x12\xad\x01\n\x17ListDeviceRegistrations\x12..pharos.push.v1.ListDeviceRegistrationsRequest\x1a/.pharos.push.v1.ListDeviceRegistrationsResponse\"1\x82\xd3\xe4\x93\x02+\x12)/v1/PushNotifications/DeviceRegistrations\x12\xd0\x01\n\x18\x44\x65leteDeviceRegistration\x12/.pharos.push.v1.DeleteDeviceRegistrationRequest\x1a\x30.pharos.push.v1.DeleteDeviceRegistrationResponse\"Q\xa2\xd4\x18\x03\x08\xca\x01\x82\xd3\xe4\x93\x02\x44*B/v1/PushNotifications/DeviceRegistrations/{device_registration_id}b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)pharos/push/v1/device_registrations.proto\x12\x0epharos.push.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1cpharos/push/v1/options.proto\x1a\x1apharos/push/v1/types.proto\"K\n\x06\x44\x65vice\x12\x32\n\x08provider\x18\x01 \x01(\x0e\x32\x18.pharos.push.v1.ProviderB\x06\xbaH\x03\xc8\x01\x01\x12\r\n\x05token\x18\x02 \x01(\t\"8\n\x0fRelatedResource\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0b\n\x03uri\x18\x03 \x01(\t\"\x87\x02\n\x12\x44\x65viceRegistration\x12\n\n\x02id\x18\x01 \x01(\t\x12\x10\n\x08\x61pp_name\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\'\n\x07\x64\x65vices\x18\x04 \x03(\x0b\x32\x16.pharos.push.v1.Device\x12\x30\n\x07related\x18\x05 \x03(\x0b\x32\x1f.pharos.push.v1.RelatedResource\x12:\n\x04tags\x18\x06 \x03(\x0b\x32,.pharos.push.v1.DeviceRegistration.TagsEntry\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xb5\x02\n\x15RegisterDeviceRequest\x12*\n\x08\x61pp_name\x18\x01 \x01(\tB\x18\xbaH\x15r\x10\x18@2\x0c^[a-z0-9_]+$\xd8\x01\x01\x12\x19\n\x05token\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80 \x12\x36\n\x08provider\x18\x03 \x01(\x0e\x32\x18.pharos.push.v1.ProviderB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12]\n\x07user_id\x18\x04 \x01(\tBL\xbaHIrD2B^comms_(?:pushnotification)?user_[0-7][a-hjkmnpqrstv-z0-9]{25,34}$\xd8\x01\x01\x12>\n\nrequest_id\x18\x05 \x01(\tB*\xbaH\x12r\x10\x32\x0e^[ -~]{0,255}$\xa2\xd4\x18\x11\"\x0fIdempotency-Key\"P\n\x16RegisterDeviceResponse\x12\x13\n\x0bresource_id\x18\x01 \x01(\t\x12!\n\x11resource_location\x18\x02 \x01(\tB\x06\xa2\xd4\x18\x02\x18\x01\"\xa8\x01\n\x1b\x42\x61tchRegisterDevicesRequest\x12I\n\rregistrations\x18\x01 \x03(\x0b\x32%.pharos.push.v1.RegisterDeviceRequestB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\x12>\n\nrequest_id\x18\x02 \x01(\tB*\xbaH\x12r\x10\x32\x0e^[ -~]{0,255}$\xa2\xd4\x18\x11\"\x0fIdempotency-Key\"u\n\x1a\x42\x61tchRegisterDevicesResult\x12\x1b\n\x0bresource_id\x18\x01 \x01(\tB\x06\xa2\xd4\x18\x02(\x01\x12\x15\n\x05\x65rror\x18\x02 \x01(\tB\x06\xa2\xd4\x18\x02(\x01\x12#\n\x11resource_location\x18\x03 \x01(\tB\x08\xa2\xd4\x18\x04\x18\x01(\x01\"[\n\x1c\x42\x61tchRegisterDevicesResponse\x12;\n\x07results\x18\x01 \x03(\x0b\x32*.pharos.push.v1.BatchRegisterDevicesResult\"~\n\x1cGetDeviceRegistrationRequest\x12^\n\x16\x64\x65vice_registration_id\x18\x01 \x01(\tB>\xbaH;r927^comms_device_registration_[a-hjkmnpqrstv-z0-9]{26,34}$\"h\n\x1dGetDeviceRegistrationResponse\x12G\n\x13\x64\x65vice_registration\x18\x01 \x01(\x0b\x32\".pharos.push.v1.DeviceRegistrationB\x06\xbaH\x03\xc8\x01\x01\"\xf8\x01\n\x1eListDeviceRegistrationsRequest\x12Z\n\x07user_id\x18\x01 \x01(\tBI\xbaHFrD2B^comms_(?:pushnotification)?user_[0-7][a-hjkmnpqrstv-z0-9]{25,34}$\x12*\n\x08\x61pp_name\x18\x02 \x01(\tB\x18\xbaH\x15r\x10\x18@2\x0c^[a-z0-9_]+$\xd8\x01\x01\x12\"\n\tpage_size\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x01H\x00\x88\x01\x01\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80 B\x0c\n\n_page_size\"\x9b\x01\n\x1fListDeviceRegistrationsResponse\x12@\n\x14\x64\x65vice_registrations\x18\x01 \x03(\x0b\x32\".pharos.push.v1.DeviceRegistration\x12\x36\n\npagination\x18\x02 \x01(\x0b\x32\x1a.pharos.push.v1.PaginationB\x06\xbaH\x03\xc8\x01\x01\"\xd0\x01\n\x1f\x44\x65leteDeviceRegistrationRequest\x12^\n\x16\x64\x65vice_registration_id\x18\x01 \x01(\tB>\xbaH;r927^comms_device_registration_[a-hjkmnpqrstv-z0-9]{26,34}$\x12\x34\n\x08provider\x18\x02 \x01(\x0e\x32\x18.pharos.push.v1.ProviderB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x17\n\x05token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80 \"Z\n DeleteDeviceRegistrationResponse\x12\x13\n\x0bresource_id\x18\x01 \x01(\t\x12!\n\x11resource_location\x18\x02 \x01(\tB\x06\xa2\xd4\x18\x02\x18\x01\x32\xd8\x07\n\x19\x44\x65viceRegistrationService\x12\xaf\x01\n\x0eRegisterDevice\x12%.pharos.push.v1.RegisterDeviceRequest\x1a&.pharos.push.v1.RegisterDeviceResponse\"N\xa2\xd4\x18\x16\x08\xca\x01\x12\x11resource_location\x82\xd3\xe4\x93\x02.\")/v1/PushNotifications/DeviceRegistrations:\x01*\x12\xad\x01\n\x14\x42\x61tchRegisterDevices\x12+.pharos.push.v1.BatchRegisterDevicesRequest\x1a,.pharos.push.v1.BatchRegisterDevicesResponse\":\x82\xd3\xe4\x93\x02\x34\"//v1/PushNotifications/DeviceRegistrations/Batch:\x01*\x12\xd5\x01\n\x15GetDeviceRegistration\x12,.pharos.push.v1.GetDeviceRegistrationRequest\x1a-.pharos.push.v1.GetDeviceRegistrationResponse\"_\x82\xd3\xe4\x93\x02Y\x12\x42/v1/PushNotifications/DeviceRegistrations/{device_registration_id}b\x13\x64\x65vice_registration\x12\xad\x01\n\x17ListDeviceRegistrations\x12..pharos.push.v1.ListDeviceRegistrationsRequest\x1a/.pharos.push.v1.ListDeviceRegistrationsResponse\"1\x82\xd3\xe4\x93\x02+\x12)/v1/PushNotifications/DeviceRegistrations\x12\xd0\x01\n\x18\x44\x65leteDeviceRegistration\x12/.pharos.push.v1.DeleteDeviceRegistrationRequest\x1a\x30.pharos.push.v1.DeleteDeviceRegistrationResponse\"Q\xa2\xd4\x18\x03\x08\xca\x01\x82\xd3\xe4\x93\x02\x44*B/v1/PushNotifications/DeviceRegistrations/{device_registration_id}b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'pharos.push.v1.device_registrations_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_DEVICE'].fields_by_name['provider']._loaded_options = None
+  _globals['_DEVICE'].fields_by_name['provider']._serialized_options = b'\272H\003\310\001\001'
   _globals['_DEVICEREGISTRATION_TAGSENTRY']._loaded_options = None
   _globals['_DEVICEREGISTRATION_TAGSENTRY']._serialized_options = b'8\001'
   _globals['_REGISTERDEVICEREQUEST'].fields_by_name['app_name']._loaded_options = None
@@ -61,6 +63,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BATCHREGISTERDEVICESRESULT'].fields_by_name['resource_location']._serialized_options = b'\242\324\030\004\030\001(\001'
   _globals['_GETDEVICEREGISTRATIONREQUEST'].fields_by_name['device_registration_id']._loaded_options = None
   _globals['_GETDEVICEREGISTRATIONREQUEST'].fields_by_name['device_registration_id']._serialized_options = b'\272H;r927^comms_device_registration_[a-hjkmnpqrstv-z0-9]{26,34}$'
+  _globals['_GETDEVICEREGISTRATIONRESPONSE'].fields_by_name['device_registration']._loaded_options = None
+  _globals['_GETDEVICEREGISTRATIONRESPONSE'].fields_by_name['device_registration']._serialized_options = b'\272H\003\310\001\001'
   _globals['_LISTDEVICEREGISTRATIONSREQUEST'].fields_by_name['user_id']._loaded_options = None
   _globals['_LISTDEVICEREGISTRATIONSREQUEST'].fields_by_name['user_id']._serialized_options = b'\272HFrD2B^comms_(?:pushnotification)?user_[0-7][a-hjkmnpqrstv-z0-9]{25,34}$'
   _globals['_LISTDEVICEREGISTRATIONSREQUEST'].fields_by_name['app_name']._loaded_options = None
@@ -69,6 +73,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTDEVICEREGISTRATIONSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\007\032\005\030\350\007(\001'
   _globals['_LISTDEVICEREGISTRATIONSREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTDEVICEREGISTRATIONSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200 '
+  _globals['_LISTDEVICEREGISTRATIONSRESPONSE'].fields_by_name['pagination']._loaded_options = None
+  _globals['_LISTDEVICEREGISTRATIONSRESPONSE'].fields_by_name['pagination']._serialized_options = b'\272H\003\310\001\001'
   _globals['_DELETEDEVICEREGISTRATIONREQUEST'].fields_by_name['device_registration_id']._loaded_options = None
   _globals['_DELETEDEVICEREGISTRATIONREQUEST'].fields_by_name['device_registration_id']._serialized_options = b'\272H;r927^comms_device_registration_[a-hjkmnpqrstv-z0-9]{26,34}$'
   _globals['_DELETEDEVICEREGISTRATIONREQUEST'].fields_by_name['provider']._loaded_options = None
@@ -88,35 +94,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DEVICEREGISTRATIONSERVICE'].methods_by_name['DeleteDeviceRegistration']._loaded_options = None
   _globals['_DEVICEREGISTRATIONSERVICE'].methods_by_name['DeleteDeviceRegistration']._serialized_options = b'\242\324\030\003\010\312\001\202\323\344\223\002D*B/v1/PushNotifications/DeviceRegistrations/{device_registration_id}'
   _globals['_DEVICE']._serialized_start=178
-  _globals['_DEVICE']._serialized_end=245
-  _globals['_RELATEDRESOURCE']._serialized_start=247
-  _globals['_RELATEDRESOURCE']._serialized_end=303
-  _globals['_DEVICEREGISTRATION']._serialized_start=306
-  _globals['_DEVICEREGISTRATION']._serialized_end=569
-  _globals['_DEVICEREGISTRATION_TAGSENTRY']._serialized_start=526
-  _globals['_DEVICEREGISTRATION_TAGSENTRY']._serialized_end=569
-  _globals['_REGISTERDEVICEREQUEST']._serialized_start=572
-  _globals['_REGISTERDEVICEREQUEST']._serialized_end=881
-  _globals['_REGISTERDEVICERESPONSE']._serialized_start=883
-  _globals['_REGISTERDEVICERESPONSE']._serialized_end=963
-  _globals['_BATCHREGISTERDEVICESREQUEST']._serialized_start=966
-  _globals['_BATCHREGISTERDEVICESREQUEST']._serialized_end=1134
-  _globals['_BATCHREGISTERDEVICESRESULT']._serialized_start=1136
-  _globals['_BATCHREGISTERDEVICESRESULT']._serialized_end=1253
-  _globals['_BATCHREGISTERDEVICESRESPONSE']._serialized_start=1255
-  _globals['_BATCHREGISTERDEVICESRESPONSE']._serialized_end=1346
-  _globals['_GETDEVICEREGISTRATIONREQUEST']._serialized_start=1348
-  _globals['_GETDEVICEREGISTRATIONREQUEST']._serialized_end=1474
-  _globals['_GETDEVICEREGISTRATIONRESPONSE']._serialized_start=1476
-  _globals['_GETDEVICEREGISTRATIONRESPONSE']._serialized_end=1572
-  _globals['_LISTDEVICEREGISTRATIONSREQUEST']._serialized_start=1575
-  _globals['_LISTDEVICEREGISTRATIONSREQUEST']._serialized_end=1823
-  _globals['_LISTDEVICEREGISTRATIONSRESPONSE']._serialized_start=1826
-  _globals['_LISTDEVICEREGISTRATIONSRESPONSE']._serialized_end=1973
-  _globals['_DELETEDEVICEREGISTRATIONREQUEST']._serialized_start=1976
-  _globals['_DELETEDEVICEREGISTRATIONREQUEST']._serialized_end=2184
-  _globals['_DELETEDEVICEREGISTRATIONRESPONSE']._serialized_start=2186
-  _globals['_DELETEDEVICEREGISTRATIONRESPONSE']._serialized_end=2276
-  _globals['_DEVICEREGISTRATIONSERVICE']._serialized_start=2279
-  _globals['_DEVICEREGISTRATIONSERVICE']._serialized_end=3263
+  _globals['_DEVICE']._serialized_end=253
+  _globals['_RELATEDRESOURCE']._serialized_start=255
+  _globals['_RELATEDRESOURCE']._serialized_end=311
+  _globals['_DEVICEREGISTRATION']._serialized_start=314
+  _globals['_DEVICEREGISTRATION']._serialized_end=577
+  _globals['_DEVICEREGISTRATION_TAGSENTRY']._serialized_start=534
+  _globals['_DEVICEREGISTRATION_TAGSENTRY']._serialized_end=577
+  _globals['_REGISTERDEVICEREQUEST']._serialized_start=580
+  _globals['_REGISTERDEVICEREQUEST']._serialized_end=889
+  _globals['_REGISTERDEVICERESPONSE']._serialized_start=891
+  _globals['_REGISTERDEVICERESPONSE']._serialized_end=971
+  _globals['_BATCHREGISTERDEVICESREQUEST']._serialized_start=974
+  _globals['_BATCHREGISTERDEVICESREQUEST']._serialized_end=1142
+  _globals['_BATCHREGISTERDEVICESRESULT']._serialized_start=1144
+  _globals['_BATCHREGISTERDEVICESRESULT']._serialized_end=1261
+  _globals['_BATCHREGISTERDEVICESRESPONSE']._serialized_start=1263
+  _globals['_BATCHREGISTERDEVICESRESPONSE']._serialized_end=1354
+  _globals['_GETDEVICEREGISTRATIONREQUEST']._serialized_start=1356
+  _globals['_GETDEVICEREGISTRATIONREQUEST']._serialized_end=1482
+  _globals['_GETDEVICEREGISTRATIONRESPONSE']._serialized_start=1484
+  _globals['_GETDEVICEREGISTRATIONRESPONSE']._serialized_end=1588
+  _globals['_LISTDEVICEREGISTRATIONSREQUEST']._serialized_start=1591
+  _globals['_LISTDEVICEREGISTRATIONSREQUEST']._serialized_end=1839
+  _globals['_LISTDEVICEREGISTRATIONSRESPONSE']._serialized_start=1842
+  _globals['_LISTDEVICEREGISTRATIONSRESPONSE']._serialized_end=1997
+  _globals['_DELETEDEVICEREGISTRATIONREQUEST']._serialized_start=2000
+  _globals['_DELETEDEVICEREGISTRATIONREQUEST']._serialized_end=2208
+  _globals['_DELETEDEVICEREGISTRATIONRESPONSE']._serialized_start=2210
+  _globals['_DELETEDEVICEREGISTRATIONRESPONSE']._serialized_end=2300
+  _globals['_DEVICEREGISTRATIONSERVICE']._serialized_start=2303
+  _globals['_DEVICEREGISTRATIONSERVICE']._serialized_end=3287
 # @@protoc_insertion_point(module_scope)

@@ -29,21 +29,33 @@ from pharos.push.v1 import options_pb2 as pharos_dot_push_dot_v1_dot_options__pb
 from pharos.push.v1 import types_pb2 as pharos_dot_push_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fpharos/push/v1/operations.proto\x12\x0epharos.push.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cpharos/push/v1/options.proto\x1a\x1apharos/push/v1/types.proto\"\x9d\x01\n\x0eOperationStats\x12\r\n\x05total\x18\x01 \x01(\x05\x12\x12\n\nrecipients\x18\x02 \x01(\x05\x12\x15\n\runaddressable\x18\x03 \x01(\x05\x12\x11\n\tscheduled\x18\x04 \x01(\x05\x12\x0e\n\x06queued\x18\x05 \x01(\x05\x12\x0c\n\x04sent\x18\x06 \x01(\x05\x12\x0e\n\x06\x66\x61iled\x18\x07 \x01(\x05\x12\x10\n\x08\x63\x61nceled\x18\x08 \x01(\x05\"\xd7\x01\n\tOperation\x12\n\n\x02id\x18\x01 \x01(\t\x12/\n\x06status\x18\x02 \x01(\x0e\x32\x1f.pharos.push.v1.OperationStatus\x12-\n\x05stats\x18\x03 \x01(\x0b\x32\x1e.pharos.push.v1.OperationStats\x12.\n\ncreated_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"f\n\x13GetOperationRequest\x12O\n\x0coperation_id\x18\x01 \x01(\tB9\xbaH6r422^comms_operation_[0-7][a-hjkmnpqrstv-z0-9]{25,34}$\"D\n\x14GetOperationResponse\x12,\n\toperation\x18\x01 \x01(\x0b\x32\x19.pharos.push.v1.Operation\"\x80\x02\n\x15ListOperationsRequest\x12\x39\n\x06status\x18\x01 \x01(\x0e\x32\x1f.pharos.push.v1.OperationStatusB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12.\n\nstart_date\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_date\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\"\n\tpage_size\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x01H\x00\x88\x01\x01\x12\x1c\n\npage_token\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80 B\x0c\n\n_page_size\"w\n\x16ListOperationsResponse\x12-\n\noperations\x18\x01 \x03(\x0b\x32\x19.pharos.push.v1.Operation\x12.\n\npagination\x18\x02 \x01(\x0b\x32\x1a.pharos.push.v1.Pagination\"\xbd\x01\n\x1aListOperationErrorsRequest\x12O\n\x0coperation_id\x18\x01 \x01(\tB9\xbaH6r422^comms_operation_[0-7][a-hjkmnpqrstv-z0-9]{25,34}$\x12\"\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x01H\x00\x88\x01\x01\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80 B\x0c\n\n_page_size\"\xd3\x02\n\x0eOperationError\x12)\n\x14push_notification_id\x18\x01 \x01(\tB\x06\xa2\xd4\x18\x02\x10\x01H\x00\x88\x01\x01\x12\x17\n\x0frecipient_index\x18\x02 \x01(\x05\x12%\n\x02to\x18\x03 \x01(\x0b\x32\x19.pharos.push.v1.Recipient\x12\x0c\n\x04\x63ode\x18\x04 \x01(\x05\x12.\n\x06reason\x18\x05 \x01(\x0e\x32\x1e.pharos.push.v1.DeliveryReason\x12\x0f\n\x07message\x18\x06 \x01(\t\x12\x11\n\tretryable\x18\x07 \x01(\x08\x12*\n\x08provider\x18\x08 \x01(\x0e\x32\x18.pharos.push.v1.Provider\x12/\n\x0boccurred_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x17\n\x15_push_notification_id\"}\n\x1bListOperationErrorsResponse\x12.\n\x06\x65rrors\x18\x01 \x03(\x0b\x32\x1e.pharos.push.v1.OperationError\x12.\n\npagination\x18\x02 \x01(\x0b\x32\x1a.pharos.push.v1.Pagination\"\xa9\x01\n\x16\x43\x61ncelOperationRequest\x12O\n\x0coperation_id\x18\x01 \x01(\tB9\xbaH6r422^comms_operation_[0-7][a-hjkmnpqrstv-z0-9]{25,34}$\x12>\n\nrequest_id\x18\x02 \x01(\tB*\xbaH\x12r\x10\x32\x0e^[ -~]{0,255}$\xa2\xd4\x18\x11\"\x0fIdempotency-Key\"S\n\x17\x43\x61ncelOperationResponse\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12\"\n\x12operation_location\x18\x02 \x01(\tB\x06\xa2\xd4\x18\x02\x18\x01*\xb3\x01\n\x0fOperationStatus\x12 \n\x1cOPERATION_STATUS_UNSPECIFIED\x10\x00\x12\x1e\n\x1aOPERATION_STATUS_SCHEDULED\x10\x01\x12\x1f\n\x1bOPERATION_STATUS_PROCESSING\x10\x02\x12\x1e\n\x1aOPERATION_STATUS_COMPLETED\x10\x03\x12\x1d\n\x19OPERATION_STATUS_CANCELED\x10\x04\x32\x9b\x05\n\x10OperationService\x12\x9d\x01\n\x0cGetOperation\x12#.pharos.push.v1.GetOperationRequest\x1a$.pharos.push.v1.GetOperationResponse\"B\x82\xd3\xe4\x93\x02<\x12//v1/PushNotifications/Operations/{operation_id}b\toperation\x12\x89\x01\n\x0eListOperations\x12%.pharos.push.v1.ListOperationsRequest\x1a&.pharos.push.v1.ListOperationsResponse\"(\x82\xd3\xe4\x93\x02\"\x12 /v1/PushNotifications/Operations\x12\xae\x01\n\x13ListOperationErrors\x12*.pharos.push.v1.ListOperationErrorsRequest\x1a+.pharos.push.v1.ListOperationErrorsResponse\">\x82\xd3\xe4\x93\x02\x38\x12\x36/v1/PushNotifications/Operations/{operation_id}/Errors\x12\xa9\x01\n\x0f\x43\x61ncelOperation\x12&.pharos.push.v1.CancelOperationRequest\x1a\'.pharos.push.v1.CancelOperationResponse\"E\xa2\xd4\x18\x03\x08\xca\x01\x82\xd3\xe4\x93\x02\x38\"6/v1/PushNotifications/Operations/{operation_id}/Cancelb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fpharos/push/v1/operations.proto\x12\x0epharos.push.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cpharos/push/v1/options.proto\x1a\x1apharos/push/v1/types.proto\"\x9d\x01\n\x0eOperationStats\x12\r\n\x05total\x18\x01 \x01(\x05\x12\x12\n\nrecipients\x18\x02 \x01(\x05\x12\x15\n\runaddressable\x18\x03 \x01(\x05\x12\x11\n\tscheduled\x18\x04 \x01(\x05\x12\x0e\n\x06queued\x18\x05 \x01(\x05\x12\x0c\n\x04sent\x18\x06 \x01(\x05\x12\x0e\n\x06\x66\x61iled\x18\x07 \x01(\x05\x12\x10\n\x08\x63\x61nceled\x18\x08 \x01(\x05\"\xf7\x01\n\tOperation\x12\n\n\x02id\x18\x01 \x01(\t\x12\x37\n\x06status\x18\x02 \x01(\x0e\x32\x1f.pharos.push.v1.OperationStatusB\x06\xbaH\x03\xc8\x01\x01\x12\x35\n\x05stats\x18\x03 \x01(\x0b\x32\x1e.pharos.push.v1.OperationStatsB\x06\xbaH\x03\xc8\x01\x01\x12\x36\n\ncreated_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\x12\x36\n\nupdated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\"f\n\x13GetOperationRequest\x12O\n\x0coperation_id\x18\x01 \x01(\tB9\xbaH6r422^comms_operation_[0-7][a-hjkmnpqrstv-z0-9]{25,34}$\"L\n\x14GetOperationResponse\x12\x34\n\toperation\x18\x01 \x01(\x0b\x32\x19.pharos.push.v1.OperationB\x06\xbaH\x03\xc8\x01\x01\"\x80\x02\n\x15ListOperationsRequest\x12\x39\n\x06status\x18\x01 \x01(\x0e\x32\x1f.pharos.push.v1.OperationStatusB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12.\n\nstart_date\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_date\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\"\n\tpage_size\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x01H\x00\x88\x01\x01\x12\x1c\n\npage_token\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80 B\x0c\n\n_page_size\"\x7f\n\x16ListOperationsResponse\x12-\n\noperations\x18\x01 \x03(\x0b\x32\x19.pharos.push.v1.Operation\x12\x36\n\npagination\x18\x02 \x01(\x0b\x32\x1a.pharos.push.v1.PaginationB\x06\xbaH\x03\xc8\x01\x01\"\xbd\x01\n\x1aListOperationErrorsRequest\x12O\n\x0coperation_id\x18\x01 \x01(\tB9\xbaH6r422^comms_operation_[0-7][a-hjkmnpqrstv-z0-9]{25,34}$\x12\"\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x01H\x00\x88\x01\x01\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80 B\x0c\n\n_page_size\"\xeb\x02\n\x0eOperationError\x12)\n\x14push_notification_id\x18\x01 \x01(\tB\x06\xa2\xd4\x18\x02\x10\x01H\x00\x88\x01\x01\x12\x17\n\x0frecipient_index\x18\x02 \x01(\x05\x12-\n\x02to\x18\x03 \x01(\x0b\x32\x19.pharos.push.v1.RecipientB\x06\xbaH\x03\xc8\x01\x01\x12\x0c\n\x04\x63ode\x18\x04 \x01(\x05\x12\x36\n\x06reason\x18\x05 \x01(\x0e\x32\x1e.pharos.push.v1.DeliveryReasonB\x06\xbaH\x03\xc8\x01\x01\x12\x0f\n\x07message\x18\x06 \x01(\t\x12\x11\n\tretryable\x18\x07 \x01(\x08\x12*\n\x08provider\x18\x08 \x01(\x0e\x32\x18.pharos.push.v1.Provider\x12\x37\n\x0boccurred_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\x42\x17\n\x15_push_notification_id\"\x85\x01\n\x1bListOperationErrorsResponse\x12.\n\x06\x65rrors\x18\x01 \x03(\x0b\x32\x1e.pharos.push.v1.OperationError\x12\x36\n\npagination\x18\x02 \x01(\x0b\x32\x1a.pharos.push.v1.PaginationB\x06\xbaH\x03\xc8\x01\x01\"\xa9\x01\n\x16\x43\x61ncelOperationRequest\x12O\n\x0coperation_id\x18\x01 \x01(\tB9\xbaH6r422^comms_operation_[0-7][a-hjkmnpqrstv-z0-9]{25,34}$\x12>\n\nrequest_id\x18\x02 \x01(\tB*\xbaH\x12r\x10\x32\x0e^[ -~]{0,255}$\xa2\xd4\x18\x11\"\x0fIdempotency-Key\"S\n\x17\x43\x61ncelOperationResponse\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12\"\n\x12operation_location\x18\x02 \x01(\tB\x06\xa2\xd4\x18\x02\x18\x01*\xb3\x01\n\x0fOperationStatus\x12 \n\x1cOPERATION_STATUS_UNSPECIFIED\x10\x00\x12\x1e\n\x1aOPERATION_STATUS_SCHEDULED\x10\x01\x12\x1f\n\x1bOPERATION_STATUS_PROCESSING\x10\x02\x12\x1e\n\x1aOPERATION_STATUS_COMPLETED\x10\x03\x12\x1d\n\x19OPERATION_STATUS_CANCELED\x10\x04\x32\x9b\x05\n\x10OperationService\x12\x9d\x01\n\x0cGetOperation\x12#.pharos.push.v1.GetOperationRequest\x1a$.pharos.push.v1.GetOperationResponse\"B\x82\xd3\xe4\x93\x02<\x12//v1/PushNotifications/Operations/{operation_id}b\toperation\x12\x89\x01\n\x0eListOperations\x12%.pharos.push.v1.ListOperationsRequest\x1a&.pharos.push.v1.ListOperationsResponse\"(\x82\xd3\xe4\x93\x02\"\x12 /v1/PushNotifications/Operations\x12\xae\x01\n\x13ListOperationErrors\x12*.pharos.push.v1.ListOperationErrorsRequest\x1a+.pharos.push.v1.ListOperationErrorsResponse\">\x82\xd3\xe4\x93\x02\x38\x12\x36/v1/PushNotifications/Operations/{operation_id}/Errors\x12\xa9\x01\n\x0f\x43\x61ncelOperation\x12&.pharos.push.v1.CancelOperationRequest\x1a\'.pharos.push.v1.CancelOperationResponse\"E\xa2\xd4\x18\x03\x08\xca\x01\x82\xd3\xe4\x93\x02\x38\"6/v1/PushNotifications/Operations/{operation_id}/Cancelb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'pharos.push.v1.operations_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_OPERATION'].fields_by_name['status']._loaded_options = None
+  _globals['_OPERATION'].fields_by_name['status']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_OPERATION'].fields_by_name['stats']._loaded_options = None
+  _globals['_OPERATION'].fields_by_name['stats']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_OPERATION'].fields_by_name['created_at']._loaded_options = None
+  _globals['_OPERATION'].fields_by_name['created_at']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_OPERATION'].fields_by_name['updated_at']._loaded_options = None
+  _globals['_OPERATION'].fields_by_name['updated_at']._serialized_options = b'\272H\003\310\001\001'
   _globals['_GETOPERATIONREQUEST'].fields_by_name['operation_id']._loaded_options = None
   _globals['_GETOPERATIONREQUEST'].fields_by_name['operation_id']._serialized_options = b'\272H6r422^comms_operation_[0-7][a-hjkmnpqrstv-z0-9]{25,34}$'
+  _globals['_GETOPERATIONRESPONSE'].fields_by_name['operation']._loaded_options = None
+  _globals['_GETOPERATIONRESPONSE'].fields_by_name['operation']._serialized_options = b'\272H\003\310\001\001'
   _globals['_LISTOPERATIONSREQUEST'].fields_by_name['status']._loaded_options = None
   _globals['_LISTOPERATIONSREQUEST'].fields_by_name['status']._serialized_options = b'\272H\005\202\001\002\020\001'
   _globals['_LISTOPERATIONSREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_LISTOPERATIONSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\007\032\005\030\350\007(\001'
   _globals['_LISTOPERATIONSREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTOPERATIONSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200 '
+  _globals['_LISTOPERATIONSRESPONSE'].fields_by_name['pagination']._loaded_options = None
+  _globals['_LISTOPERATIONSRESPONSE'].fields_by_name['pagination']._serialized_options = b'\272H\003\310\001\001'
   _globals['_LISTOPERATIONERRORSREQUEST'].fields_by_name['operation_id']._loaded_options = None
   _globals['_LISTOPERATIONERRORSREQUEST'].fields_by_name['operation_id']._serialized_options = b'\272H6r422^comms_operation_[0-7][a-hjkmnpqrstv-z0-9]{25,34}$'
   _globals['_LISTOPERATIONERRORSREQUEST'].fields_by_name['page_size']._loaded_options = None
@@ -52,6 +64,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTOPERATIONERRORSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200 '
   _globals['_OPERATIONERROR'].fields_by_name['push_notification_id']._loaded_options = None
   _globals['_OPERATIONERROR'].fields_by_name['push_notification_id']._serialized_options = b'\242\324\030\002\020\001'
+  _globals['_OPERATIONERROR'].fields_by_name['to']._loaded_options = None
+  _globals['_OPERATIONERROR'].fields_by_name['to']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_OPERATIONERROR'].fields_by_name['reason']._loaded_options = None
+  _globals['_OPERATIONERROR'].fields_by_name['reason']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_OPERATIONERROR'].fields_by_name['occurred_at']._loaded_options = None
+  _globals['_OPERATIONERROR'].fields_by_name['occurred_at']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_LISTOPERATIONERRORSRESPONSE'].fields_by_name['pagination']._loaded_options = None
+  _globals['_LISTOPERATIONERRORSRESPONSE'].fields_by_name['pagination']._serialized_options = b'\272H\003\310\001\001'
   _globals['_CANCELOPERATIONREQUEST'].fields_by_name['operation_id']._loaded_options = None
   _globals['_CANCELOPERATIONREQUEST'].fields_by_name['operation_id']._serialized_options = b'\272H6r422^comms_operation_[0-7][a-hjkmnpqrstv-z0-9]{25,34}$'
   _globals['_CANCELOPERATIONREQUEST'].fields_by_name['request_id']._loaded_options = None
@@ -66,30 +86,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_OPERATIONSERVICE'].methods_by_name['ListOperationErrors']._serialized_options = b'\202\323\344\223\0028\0226/v1/PushNotifications/Operations/{operation_id}/Errors'
   _globals['_OPERATIONSERVICE'].methods_by_name['CancelOperation']._loaded_options = None
   _globals['_OPERATIONSERVICE'].methods_by_name['CancelOperation']._serialized_options = b'\242\324\030\003\010\312\001\202\323\344\223\0028\"6/v1/PushNotifications/Operations/{operation_id}/Cancel'
-  _globals['_OPERATIONSTATUS']._serialized_start=2052
-  _globals['_OPERATIONSTATUS']._serialized_end=2231
+  _globals['_OPERATIONSTATUS']._serialized_start=2133
+  _globals['_OPERATIONSTATUS']._serialized_end=2312
   _globals['_OPERATIONSTATS']._serialized_start=202
   _globals['_OPERATIONSTATS']._serialized_end=359
   _globals['_OPERATION']._serialized_start=362
-  _globals['_OPERATION']._serialized_end=577
-  _globals['_GETOPERATIONREQUEST']._serialized_start=579
-  _globals['_GETOPERATIONREQUEST']._serialized_end=681
-  _globals['_GETOPERATIONRESPONSE']._serialized_start=683
-  _globals['_GETOPERATIONRESPONSE']._serialized_end=751
-  _globals['_LISTOPERATIONSREQUEST']._serialized_start=754
-  _globals['_LISTOPERATIONSREQUEST']._serialized_end=1010
-  _globals['_LISTOPERATIONSRESPONSE']._serialized_start=1012
-  _globals['_LISTOPERATIONSRESPONSE']._serialized_end=1131
-  _globals['_LISTOPERATIONERRORSREQUEST']._serialized_start=1134
-  _globals['_LISTOPERATIONERRORSREQUEST']._serialized_end=1323
-  _globals['_OPERATIONERROR']._serialized_start=1326
-  _globals['_OPERATIONERROR']._serialized_end=1665
-  _globals['_LISTOPERATIONERRORSRESPONSE']._serialized_start=1667
-  _globals['_LISTOPERATIONERRORSRESPONSE']._serialized_end=1792
-  _globals['_CANCELOPERATIONREQUEST']._serialized_start=1795
-  _globals['_CANCELOPERATIONREQUEST']._serialized_end=1964
-  _globals['_CANCELOPERATIONRESPONSE']._serialized_start=1966
-  _globals['_CANCELOPERATIONRESPONSE']._serialized_end=2049
-  _globals['_OPERATIONSERVICE']._serialized_start=2234
-  _globals['_OPERATIONSERVICE']._serialized_end=2901
+  _globals['_OPERATION']._serialized_end=609
+  _globals['_GETOPERATIONREQUEST']._serialized_start=611
+  _globals['_GETOPERATIONREQUEST']._serialized_end=713
+  _globals['_GETOPERATIONRESPONSE']._serialized_start=715
+  _globals['_GETOPERATIONRESPONSE']._serialized_end=791
+  _globals['_LISTOPERATIONSREQUEST']._serialized_start=794
+  _globals['_LISTOPERATIONSREQUEST']._serialized_end=1050
+  _globals['_LISTOPERATIONSRESPONSE']._serialized_start=1052
+  _globals['_LISTOPERATIONSRESPONSE']._serialized_end=1179
+  _globals['_LISTOPERATIONERRORSREQUEST']._serialized_start=1182
+  _globals['_LISTOPERATIONERRORSREQUEST']._serialized_end=1371
+  _globals['_OPERATIONERROR']._serialized_start=1374
+  _globals['_OPERATIONERROR']._serialized_end=1737
+  _globals['_LISTOPERATIONERRORSRESPONSE']._serialized_start=1740
+  _globals['_LISTOPERATIONERRORSRESPONSE']._serialized_end=1873
+  _globals['_CANCELOPERATIONREQUEST']._serialized_start=1876
+  _globals['_CANCELOPERATIONREQUEST']._serialized_end=2045
+  _globals['_CANCELOPERATIONRESPONSE']._serialized_start=2047
+  _globals['_CANCELOPERATIONRESPONSE']._serialized_end=2130
+  _globals['_OPERATIONSERVICE']._serialized_start=2315
+  _globals['_OPERATIONSERVICE']._serialized_end=2982
 # @@protoc_insertion_point(module_scope)

@@ -29,21 +29,29 @@ from pharos.push.v1 import options_pb2 as pharos_dot_push_dot_v1_dot_options__pb
 from pharos.push.v1 import types_pb2 as pharos_dot_push_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1apharos/push/v1/users.proto\x12\x0epharos.push.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cpharos/push/v1/options.proto\x1a\x1apharos/push/v1/types.proto\"\xaa\x01\n\x04User\x12\n\n\x02id\x18\x01 \x01(\t\x12.\n\ncreated_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x36\n\ndeleted_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xa2\xd4\x18\x02\x10\x01\"l\n\x0eGetUserRequest\x12Z\n\x07user_id\x18\x01 \x01(\tBI\xbaHFrD2B^comms_(?:pushnotification)?user_[0-7][a-hjkmnpqrstv-z0-9]{25,34}$\"5\n\x0fGetUserResponse\x12\"\n\x04user\x18\x01 \x01(\x0b\x32\x14.pharos.push.v1.User\"b\n\x10ListUsersRequest\x12\"\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x01H\x00\x88\x01\x01\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80 B\x0c\n\n_page_size\"h\n\x11ListUsersResponse\x12#\n\x05users\x18\x01 \x03(\x0b\x32\x14.pharos.push.v1.User\x12.\n\npagination\x18\x02 \x01(\x0b\x32\x1a.pharos.push.v1.Pagination\"o\n\x11\x44\x65leteUserRequest\x12Z\n\x07user_id\x18\x01 \x01(\tBI\xbaHFrD2B^comms_(?:pushnotification)?user_[0-7][a-hjkmnpqrstv-z0-9]{25,34}$\"L\n\x12\x44\x65leteUserResponse\x12\x13\n\x0bresource_id\x18\x01 \x01(\t\x12!\n\x11resource_location\x18\x02 \x01(\tB\x06\xa2\xd4\x18\x02\x18\x01\x32\xaf\x03\n\x0bUserService\x12\x9c\x01\n\x07GetUser\x12\x1e.pharos.push.v1.GetUserRequest\x1a\x1f.pharos.push.v1.GetUserResponse\"P\x82\xd3\xe4\x93\x02J\x12%/v1/PushNotifications/Users/{user_id}Z\x1b\x12\x13/v1/Users/{user_id}b\x04userb\x04user\x12u\n\tListUsers\x12 .pharos.push.v1.ListUsersRequest\x1a!.pharos.push.v1.ListUsersResponse\"#\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/PushNotifications/Users\x12\x89\x01\n\nDeleteUser\x12!.pharos.push.v1.DeleteUserRequest\x1a\".pharos.push.v1.DeleteUserResponse\"4\xa2\xd4\x18\x03\x08\xca\x01\x82\xd3\xe4\x93\x02\'*%/v1/PushNotifications/Users/{user_id}b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1apharos/push/v1/users.proto\x12\x0epharos.push.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cpharos/push/v1/options.proto\x1a\x1apharos/push/v1/types.proto\"\xba\x01\n\x04User\x12\n\n\x02id\x18\x01 \x01(\t\x12\x36\n\ncreated_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\x12\x36\n\nupdated_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\x12\x36\n\ndeleted_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xa2\xd4\x18\x02\x10\x01\"l\n\x0eGetUserRequest\x12Z\n\x07user_id\x18\x01 \x01(\tBI\xbaHFrD2B^comms_(?:pushnotification)?user_[0-7][a-hjkmnpqrstv-z0-9]{25,34}$\"=\n\x0fGetUserResponse\x12*\n\x04user\x18\x01 \x01(\x0b\x32\x14.pharos.push.v1.UserB\x06\xbaH\x03\xc8\x01\x01\"b\n\x10ListUsersRequest\x12\"\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x01H\x00\x88\x01\x01\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80 B\x0c\n\n_page_size\"p\n\x11ListUsersResponse\x12#\n\x05users\x18\x01 \x03(\x0b\x32\x14.pharos.push.v1.User\x12\x36\n\npagination\x18\x02 \x01(\x0b\x32\x1a.pharos.push.v1.PaginationB\x06\xbaH\x03\xc8\x01\x01\"o\n\x11\x44\x65leteUserRequest\x12Z\n\x07user_id\x18\x01 \x01(\tBI\xbaHFrD2B^comms_(?:pushnotification)?user_[0-7][a-hjkmnpqrstv-z0-9]{25,34}$\"L\n\x12\x44\x65leteUserResponse\x12\x13\n\x0bresource_id\x18\x01 \x01(\t\x12!\n\x11resource_location\x18\x02 \x01(\tB\x06\xa2\xd4\x18\x02\x18\x01\x32\xaf\x03\n\x0bUserService\x12\x9c\x01\n\x07GetUser\x12\x1e.pharos.push.v1.GetUserRequest\x1a\x1f.pharos.push.v1.GetUserResponse\"P\x82\xd3\xe4\x93\x02J\x12%/v1/PushNotifications/Users/{user_id}Z\x1b\x12\x13/v1/Users/{user_id}b\x04userb\x04user\x12u\n\tListUsers\x12 .pharos.push.v1.ListUsersRequest\x1a!.pharos.push.v1.ListUsersResponse\"#\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/PushNotifications/Users\x12\x89\x01\n\nDeleteUser\x12!.pharos.push.v1.DeleteUserRequest\x1a\".pharos.push.v1.DeleteUserResponse\"4\xa2\xd4\x18\x03\x08\xca\x01\x82\xd3\xe4\x93\x02\'*%/v1/PushNotifications/Users/{user_id}b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'pharos.push.v1.users_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_USER'].fields_by_name['created_at']._loaded_options = None
+  _globals['_USER'].fields_by_name['created_at']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_USER'].fields_by_name['updated_at']._loaded_options = None
+  _globals['_USER'].fields_by_name['updated_at']._serialized_options = b'\272H\003\310\001\001'
   _globals['_USER'].fields_by_name['deleted_at']._loaded_options = None
   _globals['_USER'].fields_by_name['deleted_at']._serialized_options = b'\242\324\030\002\020\001'
   _globals['_GETUSERREQUEST'].fields_by_name['user_id']._loaded_options = None
   _globals['_GETUSERREQUEST'].fields_by_name['user_id']._serialized_options = b'\272HFrD2B^comms_(?:pushnotification)?user_[0-7][a-hjkmnpqrstv-z0-9]{25,34}$'
+  _globals['_GETUSERRESPONSE'].fields_by_name['user']._loaded_options = None
+  _globals['_GETUSERRESPONSE'].fields_by_name['user']._serialized_options = b'\272H\003\310\001\001'
   _globals['_LISTUSERSREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_LISTUSERSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\007\032\005\030\350\007(\001'
   _globals['_LISTUSERSREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTUSERSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200 '
+  _globals['_LISTUSERSRESPONSE'].fields_by_name['pagination']._loaded_options = None
+  _globals['_LISTUSERSRESPONSE'].fields_by_name['pagination']._serialized_options = b'\272H\003\310\001\001'
   _globals['_DELETEUSERREQUEST'].fields_by_name['user_id']._loaded_options = None
   _globals['_DELETEUSERREQUEST'].fields_by_name['user_id']._serialized_options = b'\272HFrD2B^comms_(?:pushnotification)?user_[0-7][a-hjkmnpqrstv-z0-9]{25,34}$'
   _globals['_DELETEUSERRESPONSE'].fields_by_name['resource_location']._loaded_options = None
@@ -55,19 +63,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_USERSERVICE'].methods_by_name['DeleteUser']._loaded_options = None
   _globals['_USERSERVICE'].methods_by_name['DeleteUser']._serialized_options = b'\242\324\030\003\010\312\001\202\323\344\223\002\'*%/v1/PushNotifications/Users/{user_id}'
   _globals['_USER']._serialized_start=197
-  _globals['_USER']._serialized_end=367
-  _globals['_GETUSERREQUEST']._serialized_start=369
-  _globals['_GETUSERREQUEST']._serialized_end=477
-  _globals['_GETUSERRESPONSE']._serialized_start=479
-  _globals['_GETUSERRESPONSE']._serialized_end=532
-  _globals['_LISTUSERSREQUEST']._serialized_start=534
-  _globals['_LISTUSERSREQUEST']._serialized_end=632
-  _globals['_LISTUSERSRESPONSE']._serialized_start=634
-  _globals['_LISTUSERSRESPONSE']._serialized_end=738
-  _globals['_DELETEUSERREQUEST']._serialized_start=740
-  _globals['_DELETEUSERREQUEST']._serialized_end=851
-  _globals['_DELETEUSERRESPONSE']._serialized_start=853
-  _globals['_DELETEUSERRESPONSE']._serialized_end=929
-  _globals['_USERSERVICE']._serialized_start=932
-  _globals['_USERSERVICE']._serialized_end=1363
+  _globals['_USER']._serialized_end=383
+  _globals['_GETUSERREQUEST']._serialized_start=385
+  _globals['_GETUSERREQUEST']._serialized_end=493
+  _globals['_GETUSERRESPONSE']._serialized_start=495
+  _globals['_GETUSERRESPONSE']._serialized_end=556
+  _globals['_LISTUSERSREQUEST']._serialized_start=558
+  _globals['_LISTUSERSREQUEST']._serialized_end=656
+  _globals['_LISTUSERSRESPONSE']._serialized_start=658
+  _globals['_LISTUSERSRESPONSE']._serialized_end=770
+  _globals['_DELETEUSERREQUEST']._serialized_start=772
+  _globals['_DELETEUSERREQUEST']._serialized_end=883
+  _globals['_DELETEUSERRESPONSE']._serialized_start=885
+  _globals['_DELETEUSERRESPONSE']._serialized_end=961
+  _globals['_USERSERVICE']._serialized_start=964
+  _globals['_USERSERVICE']._serialized_end=1395
 # @@protoc_insertion_point(module_scope)
