@@ -64,6 +64,7 @@ async def run(
     variables = {
         "url": stack.url,
         "suffix": token_hex(8),
+        "long_token": token_hex(2048),
         "fcm_key": contents["FCM"]["privateKey"],
         "unknown_fcm_key": unknown_fcm_key,
         "apn_key": contents["APN"]["privateKey"],

@@ -182,7 +182,7 @@ def _filled(value: Any, variables: Mapping[str, Any]) -> Any:
             if whole is not None:
                 return _variable(whole[1], variables)
             return _VARIABLE.sub(lambda found: str(_variable(found[1], variables)), value)
-        case {"repeat": each, "times": times} if len(value) == 2:  # noqa: PLR2004 - these two
+        case {"repeat": each, "times": times} if len(value) == 2:
             return [_filled(each, {**variables, "n": number}) for number in range(times)]
         case dict():
             return {_filled(name, variables): _filled(inner, variables) for name, inner in value.items()}
