@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from secrets import token_hex
 
 import httpx
@@ -31,16 +32,6 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield Stack(up, up.variables())
 
 
-@pytest.fixture(scope="session")
-def unknown_fcm_key(stack: Stack) -> str:
-    """The sandbox's service account with a key that the sandbox does not know, base64 as the contract wants it."""
-    account = json.loads(base64.b64decode(credential_contents(stack.variables)["FCM"]["privateKey"]))
-    key = rsa.generate_private_key(65537, 2048).private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    return base64.b64encode(json.dumps({**account, "private_key": key.decode()}).encode()).decode()
-
-
 @pytest.fixture
 async def accounts(stack: Stack) -> tuple[httpx.BasicAuth, httpx.BasicAuth]:
     """Two new accounts, made where the service keeps them: a process for each would take a second."""
@@ -55,21 +46,27 @@ async def accounts(stack: Stack) -> tuple[httpx.BasicAuth, httpx.BasicAuth]:
 
 @pytest.fixture(params=["v1", "preview"])
 async def run(
-    stack: Stack,
-    accounts: tuple[httpx.BasicAuth, httpx.BasicAuth],
-    unknown_fcm_key: str,
-    request: pytest.FixtureRequest,
+    stack: Stack, accounts: tuple[httpx.BasicAuth, httpx.BasicAuth], request: pytest.FixtureRequest
 ) -> AsyncIterator[Run]:
     contents = credential_contents(stack.variables)
     variables = {
         "url": stack.url,
         "suffix": token_hex(8),
-        "long_token": token_hex(2048),
         "fcm_key": contents["FCM"]["privateKey"],
-        "unknown_fcm_key": unknown_fcm_key,
+        "unknown_fcm_key": _with_another_key(contents["FCM"]["privateKey"]),
         "apn_key": contents["APN"]["privateKey"],
         "apn_certificate": contents["APN"]["certificate"],
         "tomorrow": (datetime.now(UTC) + timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%SZ"),
     }
     async with stack.rest() as http, stack.sandbox() as sandbox:
         yield Run(http, sandbox, f"/{request.param}", accounts, variables)
+
+
+@cache
+def _with_another_key(service_account: str) -> str:
+    """The account with a key that the sandbox does not know, base64 like the account itself."""
+    key = rsa.generate_private_key(65537, 2048).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    account = {**json.loads(base64.b64decode(service_account)), "private_key": key.decode()}
+    return base64.b64encode(json.dumps(account).encode()).decode()

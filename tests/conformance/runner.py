@@ -17,6 +17,7 @@ from tests.conformance.cases import METHODS, Case
 from tests.conformance.matching import differences
 
 _VARIABLE = re.compile(r"\$\{(\w+(?::-?\w+)?)\}")
+_LONG = re.compile(r"\$\{(\w)\*(\d+)\}")
 _AHEAD = re.compile(r"(-?\d+)([sdmh])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _STEP_OF_PATH = re.compile(r"\.(\w+)|\[(\d+)\]")
@@ -178,6 +179,7 @@ def _filled(value: Any, variables: Mapping[str, Any]) -> Any:
     """The value with variables for their names; one that is nothing but a variable keeps the variable's type."""
     match value:
         case str():
+            value = _LONG.sub(lambda found: found[1] * int(found[2]), value)
             whole = _VARIABLE.fullmatch(value)
             if whole is not None:
                 return _variable(whole[1], variables)
