@@ -13,7 +13,7 @@ FOLDER: Final = Path(__file__).parent
 METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 _SENT: Final = {"json", "text", "headers", "auth", "query"}
 _OF_ITS_OWN: Final = {"finish", "pushes", "messages", "rules"}
-_CHECKED: Final = {"events", "status", "json", "contains", "errors", "code", "headers", "save"}
+_CHECKED: Final = {"events", "within", "status", "json", "contains", "errors", "code", "headers", "save"}
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import secrets
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -17,6 +19,7 @@ from tests.conformance.cases import METHODS, Case
 from tests.conformance.matching import differences
 
 _VARIABLE = re.compile(r"\$\{(\w+(?::-?\w+)?)\}")
+_PATIENCE = 60.0  # seconds for the events of a step
 _LONG = re.compile(r"\$\{(\w)\*(\d+)\}")
 _AHEAD = re.compile(r"(-?\d+)([sdmh])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -50,6 +53,11 @@ class Run:
             return await self._messages(step["messages"])
         response = await self._request(step)
         problems = _problems(step, response)
+        patience = time.monotonic() + step.get("within", 0)
+        while problems and time.monotonic() < patience:
+            await asyncio.sleep(0.1)  # it is another process that has to come to this state
+            response = await self._request(step)
+            problems = _problems(step, response)
         if not problems:
             for name, path in step.get("save", {}).items():
                 self.variables[name] = _at(path, response.json())
@@ -60,7 +68,8 @@ class Run:
         response = await self.http.send(request, auth=self._auth(step.get("send", {}).get("auth")), stream=True)
         try:
             if "events" in step and response.is_success:
-                return await _events(response, step["events"])
+                async with asyncio.timeout(_PATIENCE):
+                    return await _events(response, step["events"])
             await response.aread()
         finally:
             await response.aclose()
