@@ -17,6 +17,7 @@ from server.domain.ids import Kind
 from server.domain.notifications import DeliveryError, Notification
 from server.domain.operations import Recipient, Status
 from server.domain.pushes import Content, Priority
+from server.domain.reasons import Reason
 from server.domain.templates import ContentSource, RenderError, TemplateError
 
 _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
@@ -118,5 +119,5 @@ def _device(device: DeviceState) -> pb.DeviceResult:
         status=number(device.status),
         attempts=device.attempts,
         provider_message_id=device.message_id,
-        error=number(device.reason),
+        error=number(device.reason if device.decided else Reason.NONE),  # before that it is what it might fail for
     )

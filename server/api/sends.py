@@ -25,7 +25,7 @@ _Request = push_notifications_pb2.SendPushNotificationRequest
 _MOST_VIOLATIONS: Final = 50
 _RESERVED_KEYS: Final = ("from", "message_type", "aps", "pharosPushId")
 _RESERVED_PREFIXES: Final = ("google.", "gcm.")
-_JSON_NAMES: Final = {"clickAction": "click_action"}
+_FIELDS: Final = {"clickAction": "click_action"}
 _NUL_ESCAPE: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -151,13 +151,16 @@ def _template_problems(source: ContentSource, renderer: Renderer) -> list[Violat
         renderer.compile(source)
     except TemplateError as error:
         return [
-            Violation(
-                _JSON_NAMES.get(problem.field, problem.field),
-                f"line {problem.line}, column {problem.column}: {problem.message}",
-            )
+            Violation(_request_field(problem.field), f"line {problem.line}, column {problem.column}: {problem.message}")
             for problem in error.problems
         ]
     return []
+
+
+def _request_field(template: str) -> str:
+    """Return the request's name of a template's field, which counts the data's keys as fields."""
+    key = template.removeprefix("data.")
+    return f'data["{key}"]' if key != template else _FIELDS.get(template, template)
 
 
 def _presentation(request: _Request) -> Presentation:

@@ -238,6 +238,13 @@ def _device(device: DeviceState, *, own: bool) -> tuple[object, ...]:
     )
 
 
+def devices_tried(progress: bytes | None, index: int) -> tuple[DeviceState, ...]:
+    """Return what a job's progress has of a recipient that is not final yet: the devices tried so far."""
+    begun = _decode_progress(progress) if progress else []
+    devices = (device for state in begun if state.index == index for device in state.devices)
+    return tuple(device for device in devices if device.tries or device.decided)
+
+
 def device_from(fields: Sequence[object], own_token: str | None) -> DeviceState:
     """Return the device in one element of ``notifications.devices``."""
     provider, token, status, reason, attempts, message_id, code = fields

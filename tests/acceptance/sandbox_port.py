@@ -24,15 +24,17 @@ class Push:
     text: str
     at: datetime
     body: Mapping[str, Any] = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
 
     @classmethod
     def from_ledger(cls, entry: Mapping[str, Any]) -> Self:
         body, at = entry["body"], datetime.fromisoformat(entry["at"])
         if entry["provider"] == "FCM":
-            shown, push_id = body["message"]["notification"], body["message"]["data"]["pharosPushId"]
+            shown, push_id = body["message"].get("notification", {}), body["message"]["data"]["pharosPushId"]
         else:
-            shown, push_id = body["aps"]["alert"], entry["headers"]["apns-id"]
-        return cls(entry["provider"], entry["token"], push_id, shown.get("title", ""), shown.get("body", ""), at, body)
+            shown, push_id = body["aps"].get("alert", {}), entry["headers"]["apns-id"]
+        title, text = shown.get("title", ""), shown.get("body", "")
+        return cls(entry["provider"], entry["token"], push_id, title, text, at, body, entry["headers"])
 
 
 class SandboxPort:

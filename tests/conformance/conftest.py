@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from secrets import token_hex
 
 import httpx
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from server.domain import ids
 from server.domain.accounts import IssuedSecret
@@ -69,6 +74,7 @@ async def run(stack: Stack, people: People, request: pytest.FixtureRequest) -> A
         "url": stack.url,
         "suffix": token_hex(8),
         "fcm_key": contents["FCM"]["privateKey"],
+        "unknown_fcm_key": _with_another_key(contents["FCM"]["privateKey"]),
         "apn_key": contents["APN"]["privateKey"],
         "apn_certificate": contents["APN"]["certificate"],
         "tomorrow": (now + day).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -77,3 +83,13 @@ async def run(stack: Stack, people: People, request: pytest.FixtureRequest) -> A
     auths = (httpx.BasicAuth(*people.account), httpx.BasicAuth(*people.other))
     async with stack.rest() as http, stack.sandbox() as sandbox:
         yield Run(http, sandbox, f"/{request.param}", auths, variables)
+
+
+@cache
+def _with_another_key(service_account: str) -> str:
+    """The account with a key that the sandbox does not know, base64 like the account itself."""
+    key = rsa.generate_private_key(65537, 2048).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    account = {**json.loads(base64.b64decode(service_account)), "private_key": key.decode()}
+    return base64.b64encode(json.dumps(account).encode()).decode()

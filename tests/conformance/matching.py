@@ -55,11 +55,14 @@ def _object(expected: Mapping[str, Any], found: Any, *, more: bool, path: str) -
     if not isinstance(found, dict):
         yield f"{path}: expected an object, found {found!r}"
         return
-    for name in expected.keys() - found.keys():
+    unwanted = {name for name, value in expected.items() if value == "<absent>"}
+    for name in unwanted & found.keys():
+        yield f"{path}.{name}: was not expected, and is {found[name]!r}"
+    for name in expected.keys() - found.keys() - unwanted:
         yield f"{path}.{name}: is missing"
     for name in () if more else found.keys() - expected.keys():
         yield f"{path}.{name}: was not expected, and is {found[name]!r}"
-    for name in expected.keys() & found.keys():
+    for name in expected.keys() & found.keys() - unwanted:
         yield from differences(expected[name], found[name], more=more, path=f"{path}.{name}")
 
 

@@ -6,8 +6,10 @@ import asyncio
 import json
 import re
 import secrets
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -16,8 +18,11 @@ from tests.acceptance.sandbox_port import SandboxPort
 from tests.conformance.cases import METHODS, Case
 from tests.conformance.matching import differences
 
-_VARIABLE = re.compile(r"\$\{(\w+(?::suffix)?)\}")
+_VARIABLE = re.compile(r"\$\{(\w+(?::-?\w+)?)\}")
+_PATIENCE = 60.0  # seconds for the events of a step
 _LONG = re.compile(r"\$\{(\w)\*(\d+)\}")
+_AHEAD = re.compile(r"(-?\d+)([sdmh])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _STEP_OF_PATH = re.compile(r"\.(\w+)|\[(\d+)\]")
 
 
@@ -42,15 +47,39 @@ class Run:
             return await self._finish(step["finish"])
         if "pushes" in step:
             return await self._pushes(step["pushes"])
-        responses = await asyncio.gather(*(self._request(step) for _ in range(step.get("at_once", 1))))
-        response = responses[0]
-        problems = [problem for each in responses for problem in _problems(step, each)]
+        if "rules" in step:
+            await self.sandbox.set_rules(*step["rules"])
+            return []
+        if "messages" in step:
+            return await self._messages(step["messages"])
+        patience = time.monotonic() + step.get("within", 0)
+        response, problems = await self._exchange(step)
+        while problems and time.monotonic() < patience:
+            await asyncio.sleep(0.1)  # it is another process that has to come to this state
+            response, problems = await self._exchange(step)
         if not problems:
             for name, path in step.get("save", {}).items():
                 self.variables[name] = _at(path, response.json())
         return [*problems, f"the answer was {response.status_code} {response.text[:2000]}"] if problems else []
 
+    async def _exchange(self, step: dict[str, Any]) -> tuple[httpx.Response, list[str]]:
+        """Sends the request, or so many equal ones; the first answer, and what is wrong with any of them."""
+        responses = await asyncio.gather(*(self._request(step) for _ in range(step.get("at_once", 1))))
+        return responses[0], [problem for each in responses for problem in _problems(step, each)]
+
     async def _request(self, step: dict[str, Any]) -> httpx.Response:
+        request = self._built(step)
+        response = await self.http.send(request, auth=self._auth(step.get("send", {}).get("auth")), stream=True)
+        try:
+            if "events" in step and response.is_success:
+                async with asyncio.timeout(_PATIENCE):
+                    return await _events(response, step["events"])
+            await response.aread()
+        finally:
+            await response.aclose()
+        return response
+
+    def _built(self, step: dict[str, Any]) -> httpx.Request:
         [method] = step.keys() & set(METHODS)
         send = step.get("send", {})
         headers = dict(send.get("headers", {}))
@@ -59,13 +88,8 @@ class Run:
             content = json.dumps(send["json"])
         if content is not None:
             headers.setdefault("Content-Type", "application/json")
-        return await self.http.request(
-            method,
-            self._url(step[method]),
-            content=content,
-            headers=headers,
-            params=send.get("query"),
-            auth=self._auth(send.get("auth")),
+        return self.http.build_request(
+            method, self._url(step[method]), content=content, headers=headers, params=send.get("query")
         )
 
     def _url(self, path: str) -> str:
@@ -95,6 +119,34 @@ class Run:
         found = await self.sandbox.pushes(expected)
         texts = {token: [push.text for push in found.get(token, ())] for token in expected}
         return list(differences(dict(expected), texts, path="pushes"))
+
+    async def _messages(self, expected: Mapping[str, Any]) -> list[str]:
+        """Compares whole messages, of which a case names the members that matter to it."""
+        found = await self.sandbox.pushes(expected)
+        sent = {
+            token: [{"provider": push.provider, "headers": push.headers, "body": push.body} for push in pushes]
+            for token, pushes in found.items()
+        }
+        return list(differences(dict(expected), sent, more=True, path="messages"))
+
+
+async def _events(response: httpx.Response, wanted: int | str) -> httpx.Response:
+    """The stream's first events, or all to its end, as an answer whose body is a list of them.
+
+    Checkpoints are left out: they come when nothing else does, so nobody can say how many.
+    """
+    found: list[dict[str, Any]] = []
+    event: dict[str, Any] = {}
+    async for line in response.aiter_lines():
+        name, _, value = line.partition(": ")
+        if name in ("event", "id", "data"):
+            event[name] = json.loads(value) if name == "data" else value
+        elif not line and event:
+            found.extend([event] if event["event"] != "checkpoint" else [])
+            event = {}
+        if len(found) == wanted:
+            break
+    return httpx.Response(response.status_code, headers=response.headers, json=found)
 
 
 def _problems(step: Mapping[str, Any], response: httpx.Response) -> list[str]:
@@ -160,7 +212,16 @@ def _variable(name: str, variables: Mapping[str, Any]) -> Any:
     if name == "new":
         return secrets.token_hex(16)
     name, _, part = name.partition(":")
+    if name == "in":
+        return _from_now(part)
     return variables[name].rpartition("_")[2] if part else variables[name]
+
+
+def _from_now(ahead: str) -> str:
+    found = _AHEAD.fullmatch(ahead)
+    assert found is not None, f"${{in:{ahead}}} is no time"
+    when = datetime.now(UTC) + timedelta(**{_UNITS[found[2]]: int(found[1])})
+    return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _at(path: str, document: Any) -> Any:

@@ -3,7 +3,9 @@ select o.operation_id, $3::integer as index, o.message, o.tags, o.fcm_credential
        o.created_at, o.status as operation_status,
        b.user_ids[$3 - b.first_index + 1] as user_id, b.tokens[$3 - b.first_index + 1] as token,
        b.providers[$3 - b.first_index + 1] as provider, b.variables[$3 - b.first_index + 1] as variables,
-       n.status, n.reason, n.devices, n.decided_at, n.fcm_credential, n.apn_credential
+       n.status, n.reason, n.devices, n.decided_at, n.fcm_credential, n.apn_credential,
+       (select j.progress from jobs j where j.account_id = o.account_id and j.operation_id = o.operation_id
+        and j.batch_no = b.batch_no and (j.indexes is null or $3 = any(j.indexes)) limit 1) as progress
 from operations o
 join batches b on b.account_id = o.account_id and b.operation_id = o.operation_id and b.batch_no = $3 / 500
 left join notifications n on n.account_id = o.account_id and n.operation_id = o.operation_id and n.index = $3

@@ -60,7 +60,7 @@ async def _problems(**fields: Any) -> dict[str, str]:
         ({"badge": -1, "sender": {"app_name": "unknown"}}, {"badge", "sender.app_name"}),
         ({"badge": -1, "sender": {"fcm": _CREDENTIAL, "apn": _CREDENTIAL}}, {"badge", "sender.fcm", "sender.apn"}),
         ({"to": [], "content": {"title": _UNPARSABLE, "body": ""}}, {"to", "content.title", "content.body"}),
-        ({"tags": {"a b": "c"}, "data": {"aps": "1", "x": _UNPARSABLE}}, {'tags["a b"]', 'data["aps"]', "data.x"}),
+        ({"tags": {"a b": "c"}, "data": {"aps": "1", "x": _UNPARSABLE}}, {'tags["a b"]', 'data["aps"]', 'data["x"]'}),
         ({"request_id": "\u00e9", "image": "http://x"}, {"request_id", "image"}),
     ],
 )
