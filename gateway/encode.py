@@ -9,8 +9,9 @@ from typing import Any
 
 import msgspec
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor_pool import Default
 
-from gateway.schema import JsonField, enum_names, json_fields
+from gateway.schema import JsonField, enum_names, json_fields, json_path
 
 # From a message and the public base URL to what stands in JSON.
 Encoder = Callable[[Any, str], dict[str, Any]]
@@ -47,17 +48,27 @@ def _writer(known: JsonField) -> _Writer:
 
 def _convert(proto: FieldDescriptor, known: JsonField | None = None) -> _Convert | None:
     """What a value needs before it is JSON; None for nothing."""
-    if known is not None and known.options.object_name:
-        return lambda value, _: msgspec.Raw(value)
-    if known is not None and known.options.absolute_url:
-        return lambda value, base_url: base_url + value if value else value
-    if known is not None and known.is_timestamp:
-        return lambda value, _: datetime.fromtimestamp(value.seconds, UTC)
+    if known is not None and (convert := _convert_by_option(known)) is not None:
+        return convert
     if proto.message_type is not None:
         return encoder(proto.message_type)
     if proto.enum_type is not None:
         names = enum_names(proto.enum_type)
         return lambda value, _: names.get(value, value)
+    return None
+
+
+def _convert_by_option(known: JsonField) -> _Convert | None:
+    """What the field's options and its type ask for beyond the proto3 JSON mapping."""
+    if known.options.object_name:
+        return lambda value, _: msgspec.Raw(value)
+    if known.options.absolute_url:
+        return lambda value, base_url: base_url + value if value else value
+    if known.options.path_in_request:
+        request = Default().FindMessageTypeByName(known.options.path_in_request)
+        return lambda value, _: json_path(request, value)
+    if known.is_timestamp:
+        return lambda value, _: datetime.fromtimestamp(value.seconds, UTC)
     return None
 
 

@@ -57,7 +57,9 @@ class DeviceRegistrationServicer(device_registrations_pb2_grpc.DeviceRegistratio
         _refuse_keys_inside(request)
         batch = [_new_device_or_refusal(each) for each in request.registrations]
         done = await self._registrations.register_batch(current_account(), batch, request_key(request))
-        return pb.BatchRegisterDevicesResponse(results=[_result(each) for each in result_of(done, context)])
+        registered = result_of(done, context)
+        results = [_result(index, each) for index, each in enumerate(registered)]
+        return pb.BatchRegisterDevicesResponse(results=results)
 
     async def GetDeviceRegistration(
         self, request: pb.GetDeviceRegistrationRequest, context: Context
@@ -111,9 +113,10 @@ def _new_device_or_refusal(request: pb.RegisterDeviceRequest) -> NewDevice | Vio
         return error.violations[0]
 
 
-def _result(registered: Registered) -> pb.BatchRegisterDevicesResult:
+def _result(index: int, registered: Registered) -> pb.BatchRegisterDevicesResult:
     if isinstance(registered, Violation):
-        return pb.BatchRegisterDevicesResult(error=f"{registered.field}: {registered.message}")
+        field = f"registrations[{index}].{registered.field}"
+        return pb.BatchRegisterDevicesResult(error=registered.message, field=field)
     name = ids.encode(Kind.DEVICE_REGISTRATION, registered)
     return pb.BatchRegisterDevicesResult(resource_id=name, resource_location=_location(name))
 

@@ -79,15 +79,15 @@ async def test_a_device_that_can_not_be_registered_keeps_no_other_from_it(with_a
             _device("g"),
         ],
     )
-    assert [each.error for each in results] == [
-        "user_id: there is no such user",
-        "app_name: there is no such app",
-        "token: must be hexadecimal for APN",
-        "user_id: names nothing that exists",
-        "user_id: the user was deleted",
-        "",
-        "token: the user has 50 devices under this app, the most there can be",
-        "",
+    assert [(each.field, each.error) for each in results] == [
+        ("registrations[0].user_id", "there is no such user"),
+        ("registrations[1].app_name", "there is no such app"),
+        ("registrations[2].token", "must be hexadecimal for APN"),
+        ("registrations[3].user_id", "names nothing that exists"),
+        ("registrations[4].user_id", "the user was deleted"),
+        ("", ""),
+        ("registrations[6].token", "the user has 50 devices under this app, the most there can be"),
+        ("", ""),
     ]
     assert [bool(each.resource_id) for each in results] == [not each.error for each in results]
     assert [bool(each.resource_location) for each in results] == [not each.error for each in results]
@@ -96,7 +96,7 @@ async def test_a_device_that_can_not_be_registered_keeps_no_other_from_it(with_a
 
 
 async def test_an_account_without_an_app_registers_none(api: Caller) -> None:
-    assert [each.error for each in await _register(api, [_device("a")])] == ["app_name: there is no app"]
+    assert [each.error for each in await _register(api, [_device("a")])] == ["there is no app"]
 
 
 async def test_another_accounts_users_are_unknown(
@@ -106,7 +106,7 @@ async def test_another_accounts_users_are_unknown(
     await other.upload(fcm_content)
     theirs = await other.register("a")
     results = await _register(with_app, [_device("b", theirs.user_id), _device("a")])
-    assert [each.error for each in results] == ["user_id: there is no such user", ""]
+    assert [each.error for each in results] == ["there is no such user", ""]
     assert await other.registration(theirs.id) == theirs
 
 
@@ -185,19 +185,20 @@ async def test_a_batch_comes_to_what_one_after_the_other_comes_to(
                 for token, user, other in steps
             ]
             errors = await (_register(caller, devices) if batched else _one_by_one(caller, devices))
-            pictures.append(([each.error for each in errors], await _picture(caller, users)))
+            pictures.append(([(each.field, each.error) for each in errors], await _picture(caller, users)))
         assert pictures[0] == pictures[1]
-        assert any(pictures[0][0])
+        assert any(error for _, error in pictures[0][0])
 
 
 async def _one_by_one(caller: Caller, devices: Sequence[_Device]) -> list[_Result]:
     results = []
-    for device in devices:
+    for index, device in enumerate(devices):
         try:
             done = await caller.registrations.RegisterDevice(device)
             results.append(_Result(resource_id=done.resource_id))
         except grpc.aio.AioRpcError as error:
-            results.append(_Result(error=error.details()))
+            field, _, text = (error.details() or "").partition(": ")
+            results.append(_Result(error=text, field=f"registrations[{index}].{field}"))
     return results
 
 

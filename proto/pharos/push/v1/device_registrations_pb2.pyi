@@ -244,22 +244,26 @@ class BatchRegisterDevicesResult(_message.Message):
     RESOURCE_ID_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     RESOURCE_LOCATION_FIELD_NUMBER: _builtins.int
+    FIELD_FIELD_NUMBER: _builtins.int
     resource_id: _builtins.str
     """The registration's id; empty when there is an error."""
     error: _builtins.str
-    """Why the device was not registered, with the field; empty on success."""
+    """Why the device was not registered; empty on success."""
     resource_location: _builtins.str
     """Where the registration is fetched; empty when there is an error."""
+    field: _builtins.str
+    """The field that is wrong, such as `registrations[3].token`; empty on success. In JSON `context`, a JSON path."""
     def __init__(
         self,
         *,
         resource_id: _builtins.str = ...,
         error: _builtins.str = ...,
         resource_location: _builtins.str = ...,
+        field: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "resource_id", b"resource_id", "resource_location", b"resource_location"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "field", b"field", "resource_id", b"resource_id", "resource_location", b"resource_location"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

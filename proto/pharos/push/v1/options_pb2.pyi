@@ -59,6 +59,7 @@ class JsonField(_message.Message):
     ABSOLUTE_URL_FIELD_NUMBER: _builtins.int
     HEADER_FIELD_NUMBER: _builtins.int
     OMIT_EMPTY_FIELD_NUMBER: _builtins.int
+    PATH_IN_REQUEST_FIELD_NUMBER: _builtins.int
     object_name: _builtins.str
     """This `bytes` field holds a JSON value and stands in JSON as that value under this name. A map field of
     the same name in the same message is for gRPC callers only and has no JSON form of its own.
@@ -71,6 +72,8 @@ class JsonField(_message.Message):
     """In a request: read from this HTTP header instead of the body."""
     omit_empty: _builtins.bool
     """Left out of JSON when empty or zero."""
+    path_in_request: _builtins.str
+    """Holds the path of a field of this request message; stands in JSON as a JSON path, such as `$.to[3].token`."""
     def __init__(
         self,
         *,
@@ -79,10 +82,11 @@ class JsonField(_message.Message):
         absolute_url: _builtins.bool = ...,
         header: _builtins.str = ...,
         omit_empty: _builtins.bool = ...,
+        path_in_request: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["absolute_url", b"absolute_url", "header", b"header", "nullable", b"nullable", "object_name", b"object_name", "omit_empty", b"omit_empty"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["absolute_url", b"absolute_url", "header", b"header", "nullable", b"nullable", "object_name", b"object_name", "omit_empty", b"omit_empty", "path_in_request", b"path_in_request"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
