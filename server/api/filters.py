@@ -12,8 +12,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from pharos.push.v1 import operations_pb2
 from pharos.push.v1 import push_notifications_pb2 as pb
 
-from server.api.convert import PROVIDERS, id_in_field, moment
+from server.api.convert import PROVIDERS, moment
 from server.api.problems import Problems
+from server.domain import ids
 from server.domain.errors import Invalid, Violation
 from server.domain.ids import Kind
 from server.domain.notifications import NotificationFilter
@@ -22,6 +23,8 @@ from server.domain.periods import ALWAYS, Period
 
 _MOST_TAGS: Final = 10  # a send can't have more
 _TAG: Final = re.compile(r"([a-zA-Z0-9._~-]{1,128}):([a-zA-Z0-9._~-]{1,256})")
+
+_NOBODYS: Final = UUID(int=0)
 
 
 class Dated(Protocol):
@@ -37,9 +40,9 @@ def notification_filter(request: pb.ListPushNotificationsRequest) -> Notificatio
     """Return what the request asks for. Raises ``Invalid``. An unknown id is no error: it matches nothing."""
     problems = Problems()
     wanted = NotificationFilter(
-        operation=problems.collect(lambda: _id(Kind.OPERATION, request.operation_id, "operation_id")),
+        operation=_id(Kind.OPERATION, request.operation_id),
         status=Status(request.status) if request.status else None,
-        user=problems.collect(lambda: _id(Kind.USER, request.user, "user")),
+        user=_id(Kind.USER, request.user),
         provider=PROVIDERS[request.provider] if request.provider else None,
         tags=problems.collect(lambda: tags(request.tags)) or {},
         accepted=problems.collect(lambda: period(request)) or ALWAYS,
@@ -79,8 +82,9 @@ def period(request: Dated) -> Period:
     return Period(start, end)
 
 
-def _id(kind: Kind, text: str, field: str) -> UUID | None:
-    return id_in_field(kind, text, field) if text else None
+def _id(kind: Kind, text: str) -> UUID | None:
+    """None for any. A well-formed id that can't be one of ours matches nothing, like one that names nothing."""
+    return (ids.decode(kind, text) or _NOBODYS) if text else None
 
 
 def _time(request: Dated, field: str) -> datetime | None:

@@ -192,6 +192,8 @@ async def test_what_is_unknown_or_anothers_is_no_error_and_lists_nothing(lists: 
         {"operation_id": f"comms_operation_{_SUFFIX}"},
         {"user": ids.encode(Kind.USER, user)},
         {"user": f"comms_user_{_SUFFIX}"},
+        {"operation_id": f"comms_operation_{_SUFFIX}00000000"},
+        {"user": f"comms_user_{_SUFFIX}00000000"},
     ):
         assert await lists.found(**filters) == []
 
