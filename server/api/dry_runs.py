@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from pharos.push.v1 import push_notifications_pb2 as pb
 from server.api import delivery_errors
 from server.api.convert import PROVIDER_NUMBERS, number
 from server.domain.delivery import DeviceState, RecipientState
+from server.domain.errors import Unavailable
 from server.domain.jobs import Expansion
 from server.domain.operations import BATCH_SIZE, NewOperation, Recipient
 from server.domain.outcomes import Rejected
@@ -26,6 +28,7 @@ from server.domain.templates import ContentSource, RenderError
 
 _EXAMPLES: Final = 10
 _PROBLEMS: Final = 50
+_NOTICEABLE: Final = 0.005  # seconds of the loop, for one recipient
 _NO_ID: Final = UUID(int=0)  # a push gets its id when it is accepted
 _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -55,17 +58,29 @@ class Measure(Protocol):
 
 
 class DryRuns:
-    """Carries sends out up to the door."""
+    """Carries sends out up to the door: one at a time, since what a template costs is only known when it has run."""
 
-    def __init__(self, devices: Devices, renderer: Renderer, measure: Measure) -> None:
+    def __init__(self, devices: Devices, renderer: Renderer, measure: Measure, *, seconds: float = 20.0) -> None:
         self._devices = devices
         self._renderer = renderer
         self._measure = measure
+        self._seconds = seconds
+        self._turn = asyncio.Lock()
 
     async def run(
         self, account: UUID, new: NewOperation, usable: frozenset[Provider], now: datetime
     ) -> pb.DryRunReport:
-        """Return the report. Looks at a batch of recipients at a time, and lets others run between recipients."""
+        """Return the report. Raises ``Unavailable`` when it is not ready within ``seconds``."""
+        try:
+            async with asyncio.timeout(self._seconds), self._turn:
+                return await self._run(account, new, usable, now)
+        except TimeoutError:
+            raise Unavailable("the dry run takes too long; try it with fewer recipients", retry_after=5.0) from None
+
+    async def _run(
+        self, account: UUID, new: NewOperation, usable: frozenset[Provider], now: datetime
+    ) -> pb.DryRunReport:
+        """Look at a batch of recipients at a time, and let others run half of the time."""
         report = _Report(len(new.recipients))
         template = self._renderer.compile(new.message.content)
         for first in range(0, len(new.recipients), BATCH_SIZE):
@@ -75,8 +90,10 @@ class DryRuns:
             for end in made.ends:
                 report.unaddressable(end.index, end.reason)
             for state in made.states:
+                began = time.perf_counter()
                 self._measure_all(report, new, state, template, now)
-                await asyncio.sleep(0)
+                took = time.perf_counter() - began
+                await asyncio.sleep(took if took > _NOTICEABLE else 0)
             report.keep_first_problems()
         return report.message()
 

@@ -17,7 +17,7 @@ from server.dispatch.gates import Gates
 from server.dispatch.ports import Announcer, JobStore, Senders
 from server.dispatch.removals import RemovalGuard
 from server.dispatch.rendering import Renderings
-from server.domain.credentials import CredentialType, SealedCredential
+from server.domain.credentials import SealedCredential
 from server.domain.delivery import (
     DeadDevice,
     DeviceState,
@@ -31,7 +31,7 @@ from server.domain.delivery import (
 )
 from server.domain.errors import Unavailable
 from server.domain.ids import notification_uuid
-from server.domain.jobs import MOST_PICKS, Flush, Job
+from server.domain.jobs import MOST_PICKS, Flush, Job, by_provider
 from server.domain.operations import Status
 from server.domain.plan import Reach, plan
 from server.domain.pushes import Provider, Push
@@ -85,10 +85,7 @@ class JobRun:
     async def run(self) -> None:
         """Carry the job out. Raises ``LeaseLost``, also inside an ExceptionGroup, when another worker has taken it."""
         if self._canceled:
-            self._call_off(
-                self.job.begun.get(n) or RecipientState(n, r.user_id) for n, r in self.job.recipients.items()
-            )
-            await self._finish()
+            await self._end_canceled()
             return
         if self.job.picks > MOST_PICKS:
             await self._defuse()
@@ -104,6 +101,13 @@ class JobRun:
             await self._deliver()
             self._delivered = True
             self._flush_due.set()
+        await self._finish()
+
+    async def _end_canceled(self) -> None:
+        job = self.job
+        if job.begun:  # whose notifications name the credentials that were used
+            self._choose(await self._patiently(lambda: self._parts.store.credentials(job)))
+        self._call_off(job.begun.get(n) or RecipientState(n, r.user_id) for n, r in job.recipients.items())
         await self._finish()
 
     async def _defuse(self) -> None:
@@ -130,12 +134,7 @@ class JobRun:
             self._end_if_decided(state)
 
     def _choose(self, credentials: list[SealedCredential]) -> None:
-        """APN devices go through APN_SANDBOX only where the app has no APN, or the send named it."""
-        by_type = {credential.credential_type: credential for credential in credentials}
-        if fcm := by_type.get(CredentialType.FCM):
-            self._credentials[Provider.FCM] = fcm
-        if apn := by_type.get(CredentialType.APN) or by_type.get(CredentialType.APN_SANDBOX):
-            self._credentials[Provider.APN] = apn
+        self._credentials = by_provider(credentials)
 
     def _deleted(self) -> set[Provider]:
         named = {Provider.FCM: self.job.fcm_credential, Provider.APN: self.job.apn_credential}

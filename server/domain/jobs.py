@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from server.domain.credentials import CredentialType, SealedCredential
 from server.domain.delivery import DeadDevice, End, RecipientState
 from server.domain.operations import Message, OperationStatus, Recipient
 from server.domain.pushes import Provider
@@ -94,3 +95,17 @@ class Flushed:
 
     operation: OperationStatus | None
     canceled: bool
+
+
+def by_provider(credentials: Sequence[SealedCredential]) -> dict[Provider, SealedCredential]:
+    """Return what each provider's devices are reached with.
+
+    APN devices go through APN_SANDBOX only where the app has no APN, or the send named it.
+    """
+    by_type = {credential.credential_type: credential for credential in credentials}
+    found: dict[Provider, SealedCredential] = {}
+    if fcm := by_type.get(CredentialType.FCM):
+        found[Provider.FCM] = fcm
+    if apn := by_type.get(CredentialType.APN) or by_type.get(CredentialType.APN_SANDBOX):
+        found[Provider.APN] = apn
+    return found

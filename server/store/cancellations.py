@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from uuid import UUID
 
+from server.domain.credentials import SealedCredential
 from server.domain.delivery import RecipientState, call_off
 from server.domain.errors import Conflict, NotFound
-from server.domain.jobs import Flush, Job
+from server.domain.jobs import Flush, Job, by_provider
 from server.domain.operations import OperationStatus
+from server.domain.pushes import Provider
 from server.domain.requests import Done, RequestKey
 from server.store import idempotency, transactions
 from server.store.database import Connection, Database
-from server.store.jobs import job_from, record
+from server.store.jobs import credentials_of, job_from, record
 from server.store.statements import Statements
 
 _SQL = Statements("cancellations")
@@ -28,7 +31,7 @@ class Cancellations:
     async def cancel(self, account: UUID, operation_id: UUID, key: RequestKey | None = None) -> Done[UUID]:
         """Cancel an operation and return its id. What workers hold is ended by them, soon.
 
-        Raises ``NotFound``, and ``Conflict`` for one that is complete or as ``idempotency.begin`` does.
+        Raises ``NotFound``, and ``Conflict`` for one that is complete or as ``idempotency.respond`` does.
         """
         done = await idempotency.run(
             self._database, account, key, lambda connection: _mark(connection, account, operation_id)
@@ -45,7 +48,8 @@ class Cancellations:
             if row is None:
                 return bool(await connection.fetchval(_SQL.left, account, operation_id))
             job = job_from(row)
-            await record(connection, job, _end_of(job))
+            used = by_provider(await credentials_of(connection, job)) if job.begun else {}
+            await record(connection, job, _end_of(job, used))
             return True
 
         return await transactions.run(self._database, work)
@@ -61,9 +65,19 @@ async def _mark(connection: Connection, account: UUID, operation_id: UUID) -> UU
     return operation_id
 
 
-def _end_of(job: Job) -> Flush:
+def _end_of(job: Job, used: Mapping[Provider, SealedCredential]) -> Flush:
+    fcm, apn = used.get(Provider.FCM), used.get(Provider.APN)
     states = [
         job.begun.get(index) or RecipientState(index, recipient.user_id) for index, recipient in job.recipients.items()
     ]
     ends = [call_off(state, lost=job.lost) for state in states]
-    return Flush(ends=ends, rest=(), begun=(), dead=(), keep=False, wait=timedelta())
+    return Flush(
+        ends=ends,
+        rest=(),
+        begun=(),
+        dead=(),
+        keep=False,
+        wait=timedelta(),
+        fcm_credential=fcm.credential_id if fcm else None,
+        apn_credential=apn.credential_id if apn else None,
+    )

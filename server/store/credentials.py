@@ -45,7 +45,7 @@ class Credentials:
         """Store the credential, with its app where that is missing, and return the credential's id.
 
         The account's first app becomes its default, an app's first credential of a type the default of the type.
-        Raises ``Invalid`` for an 11th app or an 11th credential of an app, ``Conflict`` as ``idempotency.begin`` does.
+        Raises ``Invalid`` for an 11th app or an 11th credential of an app, ``Conflict`` as ``idempotency.respond``.
         """
         return await idempotency.run(self._database, account, key, lambda connection: _create(connection, account, new))
 

@@ -28,26 +28,43 @@ _WAIT_SECONDS = 10.0
 _turns: Final[WeakValueDictionary[tuple[UUID, str, str], asyncio.Lock]] = WeakValueDictionary()
 
 
-async def begin(
-    connection: Connection, account: UUID, method: str, key: str, fingerprint: bytes, wait: float | None = None
-) -> bytes | None:
-    """Claim the key in the caller's transaction, or return the response that an earlier equal request stored.
+async def respond(
+    database: Database, account: UUID, key: RequestKey | None, make: Callable[[Connection], Awaitable[bytes]]
+) -> Done[bytes]:
+    """Make a response in one transaction, or find the one that an earlier equal request with the key got.
 
-    Waits for a concurrent request with the same key. Raises ``Conflict`` when the key was used for a request with
-    another ``fingerprint`` (SHA-256), or, with ``retry_after``, when the other one takes longer than ``wait`` seconds,
-    10 if not given. The transaction has to be rolled back then.
+    Waits for a concurrent request with the same key. Raises ``Unavailable``, and ``Conflict`` when the key was used for
+    another request, or, with ``retry_after``, when the other one takes longer than 10 seconds.
     """
-    timeout = _WAIT_SECONDS if wait is None else wait
+
+    async def work(connection: Connection) -> Done[bytes]:
+        if key is None:
+            return Done(await make(connection))
+        earlier = await _claim(connection, account, key, deadline)
+        if earlier is not None:
+            return Done(earlier, replayed=True)
+        response = await make(connection)
+        await connection.execute(_SQL.finish, account, key.method, key.key, response)
+        return Done(response)
+
+    deadline = time.monotonic() + _WAIT_SECONDS
+    async with _turn(account, key, deadline):
+        return await transactions.run(database, work)
+
+
+async def _claim(connection: Connection, account: UUID, key: RequestKey, deadline: float) -> bytes | None:
+    """Claim the key in the caller's transaction, or return the response that an earlier equal request stored."""
+    timeout = max(0.1, deadline - time.monotonic())
     try:
-        claimed = await connection.fetchval(_SQL.claim, account, method, key, fingerprint, timeout=timeout)
+        claimed = await connection.fetchval(_SQL.claim, account, key.method, key.key, key.fingerprint, timeout=timeout)
     except TimeoutError:
         raise Conflict("a request with this key is still being carried out", retry_after=1.0) from None
     if claimed:
         return None
-    row = await connection.fetchrow(_SQL.find, account, method, key)
+    row = await connection.fetchrow(_SQL.find, account, key.method, key.key)
     if row is None or row["response"] is None:
         raise Conflict("a request with this key is being carried out", retry_after=1.0)
-    return _response(row, fingerprint)
+    return _response(row, key.fingerprint)
 
 
 def _response(row: asyncpg.Record, fingerprint: bytes) -> bytes:
@@ -55,44 +72,6 @@ def _response(row: asyncpg.Record, fingerprint: bytes) -> bytes:
         raise Conflict("this key was used for another request")
     response: bytes = row["response"]
     return response
-
-
-async def finish(connection: Connection, account: UUID, method: str, key: str, response: bytes) -> None:
-    """Store the response for those who repeat the request, in the transaction that ``begin`` was called in."""
-    await connection.execute(_SQL.finish, account, method, key, response)
-
-
-async def once(
-    connection: Connection,
-    account: UUID,
-    key: RequestKey | None,
-    respond: Callable[[], Awaitable[bytes]],
-    wait: float | None = None,
-) -> Done[bytes]:
-    """Do what makes the response, or, when the key was used before, return the response of then."""
-    if key is None:
-        return Done(await respond())
-    earlier = await begin(connection, account, key.method, key.key, key.fingerprint, wait)
-    if earlier is not None:
-        return Done(earlier, replayed=True)
-    response = await respond()
-    await finish(connection, account, key.method, key.key, response)
-    return Done(response)
-
-
-async def respond(
-    database: Database, account: UUID, key: RequestKey | None, make: Callable[[Connection], Awaitable[bytes]]
-) -> Done[bytes]:
-    """Make a response in one transaction, or find the one that an earlier request with the key got.
-
-    Raises ``Conflict`` as ``begin`` does, and ``Unavailable``.
-    """
-    async with _turn(account, key) as wait:
-
-        async def work(connection: Connection) -> Done[bytes]:
-            return await once(connection, account, key, lambda: make(connection), wait)
-
-        return await transactions.run(database, work)
 
 
 async def run(
@@ -119,24 +98,22 @@ async def repeated(database: Database, account: UUID, key: RequestKey) -> Done[U
 
 
 @contextlib.asynccontextmanager
-async def _turn(account: UUID, key: RequestKey | None) -> AsyncIterator[float]:
+async def _turn(account: UUID, key: RequestKey | None, deadline: float) -> AsyncIterator[None]:
     """Let requests with the same key wait for each other here first, where no wait holds a connection of the pool.
 
-    Else 10 that wait for one would leave none to anybody else. Yields the seconds left to wait for one of another
-    process. Raises ``Conflict`` when there are none.
+    Else 10 that wait for one would leave none to anybody else. Raises ``Conflict`` after the deadline.
     """
     if key is None:
-        yield 0.0
+        yield
         return
     lock = _turns.setdefault((account, key.method, key.key), asyncio.Lock())
-    deadline = time.monotonic() + _WAIT_SECONDS
     try:
-        async with asyncio.timeout(_WAIT_SECONDS):
+        async with asyncio.timeout(deadline - time.monotonic()):
             await lock.acquire()
     except TimeoutError:
         raise Conflict("a request with this key is still being carried out", retry_after=1.0) from None
     try:
-        yield max(0.1, deadline - time.monotonic())
+        yield
     finally:
         lock.release()
 

@@ -44,19 +44,7 @@ class Jobs:
     async def credentials(self, job: Job) -> list[SealedCredential]:
         """Return the credentials that the job's send uses now."""
         async with self._database.connection() as connection:
-            rows = await connection.fetch(
-                _SQL.credentials, job.lease.account_id, job.app_id, job.fcm_credential, job.apn_credential
-            )
-        return [
-            SealedCredential(
-                str(job.lease.account_id),
-                row["credential_id"],
-                row["version"],
-                CREDENTIAL_TYPE_OF[row["credential_type"]],
-                row["sealed"],
-            )
-            for row in rows
-        ]
+            return await credentials_of(connection, job)
 
     async def expand(self, account: UUID, app: UUID, recipients: Mapping[int, Recipient]) -> dict[int, Expansion]:
         """Return the users among the recipients with their devices under the app, by recipient index: one query."""
@@ -74,8 +62,7 @@ class Jobs:
         counts once however often the flush is repeated.
         """
         if not flush.dead:
-            async with self._database.connection() as connection:
-                return await record(connection, job, flush)
+            return await transactions.run_statement(self._database, lambda connection: record(connection, job, flush))
 
         async def work(connection: Connection) -> Flushed:
             await _remove_dead(connection, job, flush.dead)
@@ -85,21 +72,22 @@ class Jobs:
 
     async def extend(self, leases: Sequence[Lease], lease: timedelta) -> set[UUID]:
         """Keep the leases for another while; return those that are still held."""
-        async with self._database.connection() as connection:
-            rows = await connection.fetch(
-                _SQL.extend,
-                [held.account_id for held in leases],
-                [held.job_id for held in leases],
-                [held.lease for held in leases],
-                lease,
-            )
+        columns = [(held.account_id, held.job_id, held.lease) for held in leases]
+        accounts, jobs, held = (list(column) for column in zip(*columns, strict=True))
+        rows = await transactions.run_statement(
+            self._database, lambda connection: connection.fetch(_SQL.extend, accounts, jobs, held, lease)
+        )
         return {row["lease"] for row in rows}
 
     async def give_back(self, job: Job) -> None:
         """Return a job at once, as if it had not been claimed."""
         lease = job.lease
-        async with self._database.connection() as connection:
-            await connection.execute(_SQL.give_back, lease.account_id, lease.job_id, lease.lease, job.lost)
+        await transactions.run_statement(
+            self._database,
+            lambda connection: connection.execute(
+                _SQL.give_back, lease.account_id, lease.job_id, lease.lease, job.lost
+            ),
+        )
 
     async def split(self, job: Job) -> None:
         """Replace the job by two with half of its recipients each, which get one more try before they are split too.
@@ -108,16 +96,29 @@ class Jobs:
         """
         indexes = sorted(job.recipients)
         middle = len(indexes) // 2
-        async with self._database.connection() as connection:
-            await connection.execute(
-                _SQL.split,
-                job.lease.account_id,
-                job.lease.job_id,
-                job.lease.lease,
-                indexes[:middle],
-                indexes[middle:],
-                MOST_PICKS - 1,
-            )
+        lease, halves = job.lease, (indexes[:middle], indexes[middle:])
+        await transactions.run_statement(
+            self._database,
+            lambda connection: connection.execute(
+                _SQL.split, lease.account_id, lease.job_id, lease.lease, *halves, MOST_PICKS - 1
+            ),
+        )
+
+
+async def credentials_of(connection: Connection, job: Job) -> list[SealedCredential]:
+    """Return the credentials that the job's send uses now."""
+    account = job.lease.account_id
+    rows = await connection.fetch(_SQL.credentials, account, job.app_id, job.fcm_credential, job.apn_credential)
+    return [
+        SealedCredential(
+            str(account),
+            row["credential_id"],
+            row["version"],
+            CREDENTIAL_TYPE_OF[row["credential_type"]],
+            row["sealed"],
+        )
+        for row in rows
+    ]
 
 
 async def record(connection: Connection, job: Job, flush: Flush) -> Flushed:

@@ -41,7 +41,7 @@ class Registrations:
 
         A device that another user of the app has moves, and a registration left without devices is deleted. Raises
         ``Invalid`` for an unknown app or user and for one device more than a registration can have, ``Conflict`` as
-        ``idempotency.begin`` does; nothing is changed then.
+        ``idempotency.respond`` does; nothing is changed then.
         """
         return await idempotency.run(
             self._database, account, key, lambda connection: _register(connection, account, new)
@@ -53,7 +53,7 @@ class Registrations:
         """Register the devices as if one after the other, each with a result of its own, in one transaction.
 
         A device that can't be registered has the ``Violation`` as its result, and so has one that was refused before.
-        Raises ``Conflict`` as ``idempotency.begin`` does.
+        Raises ``Conflict`` as ``idempotency.respond`` does.
         """
         done = await idempotency.respond(
             self._database,

@@ -30,11 +30,12 @@ class Retention:
             days = [row["day"] for row in await connection.fetch(_SQL.days, self._kept)]
         for day in days:
             await self._remove(day)
-        await transactions.run(self._database, self._delete_events)
+        for statement in (_SQL.delete_events, _SQL.forget_totals):
+            await self._run(statement)
 
-    async def _delete_events(self, connection: Connection) -> None:
-        await connection.execute(_SQL.delete_events, self._kept)
-        await connection.execute(_SQL.forget_totals)
+    async def _run(self, statement: str) -> None:
+        arguments = (self._kept,) if "$1" in statement else ()
+        await transactions.run_statement(self._database, lambda connection: connection.execute(statement, *arguments))
 
     async def _remove(self, day: date) -> None:
         first, end = _first_id(day), _first_id(day + timedelta(days=1))

@@ -10,7 +10,7 @@ from server.store.database import Connection, Database
 from server.store.statements import Statements
 
 _SQL = Statements("schedule")
-_AT_ONCE = 100  # operations begun before the caller is told
+_AT_ONCE = 100  # jobs of each kind whose operations are begun before the caller is told
 
 
 class Schedule:
@@ -20,7 +20,7 @@ class Schedule:
         self._database = database
 
     async def begin_due(self) -> set[UUID]:
-        """Begin operations whose time has come, 100 at most, and return their accounts. Raises ``Unavailable``."""
+        """Begin operations whose time has come, 200 at most, and return their accounts. Raises ``Unavailable``."""
         async with self._database.connection() as connection:
             due = await connection.fetch(_SQL.due, _AT_ONCE)
         return {row["account_id"] for row in due if await self._begin(row["account_id"], row["operation_id"])}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from typing import TypeVar
 
 import asyncpg
@@ -21,9 +22,20 @@ class Overtaken(Exception):
 
 async def run(database: Database, work: Callable[[Connection], Awaitable[T]]) -> T:
     """Do ``work`` in one transaction, up to 5 times where concurrent ones make it fail. Raises ``Unavailable``."""
+    return await _repeated(database.transaction, work)
+
+
+async def run_statement(database: Database, work: Callable[[Connection], Awaitable[T]]) -> T:
+    """The same for ``work`` that is one statement, which is a transaction by itself and needs no begin and commit."""
+    return await _repeated(database.connection, work)
+
+
+async def _repeated(
+    lend: Callable[[], AbstractAsyncContextManager[Connection]], work: Callable[[Connection], Awaitable[T]]
+) -> T:
     for _ in range(_TRIES):
         try:
-            async with database.transaction() as connection:
+            async with lend() as connection:
                 return await work(connection)
         except (Overtaken, asyncpg.TransactionRollbackError):  # the latter: deadlock or serialization failure
             continue

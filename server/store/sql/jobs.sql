@@ -1,5 +1,5 @@
 -- name: claim
--- Up to $1 jobs of small sends and $2 of bulk ones. MATERIALIZED matters: without it the planner may run the
+-- Up to $1 jobs of small sends, $2 of bulk ones, and $2 to end for canceled operations. MATERIALIZED matters: without it the planner may run the
 -- subquery again for each row and claim more than the limit.
 with small as materialized (
   select account_id, job_id from jobs where lane = 0 and due_at <= now()
@@ -7,14 +7,17 @@ with small as materialized (
 bulk as materialized (
   select account_id, job_id from jobs where lane = 1 and due_at <= now()
   order by due_at limit $2 for update skip locked),
+canceled as materialized (
+  select account_id, job_id from jobs where lane = 4 and due_at <= now()
+  order by due_at limit $2 for update skip locked),
 claimed as (
   update jobs j set lease = gen_random_uuid(), picks = j.picks + 1, due_at = clock_timestamp() + $3::interval,
-                    lost = j.lost or (j.lease is not null and not j.canceled)  -- of a canceled one nobody calls
-  from (select * from small union all select * from bulk) due
+                    lost = j.lost or (j.lease is not null and j.lane <> 4)  -- of a canceled one nobody calls
+  from (select * from small union all select * from bulk union all select * from canceled) due
   where j.account_id = due.account_id and j.job_id = due.job_id
   returning j.account_id, j.job_id, j.operation_id, j.batch_no, j.lane, j.picks, j.lease, j.indexes, j.progress,
-            j.lost, j.canceled)
-select c.*, clock_timestamp() as claimed_at, c.canceled or o.canceled_at is not null as called_off,
+            j.lost)
+select c.*, clock_timestamp() as claimed_at, o.canceled_at is not null as called_off,
        o.app_id, o.fcm_credential, o.apn_credential, o.message, o.ttl, o.due_at as operation_due_at, o.deadline,
        b.first_index, b.user_ids, b.tokens, b.providers, b.variables
 from claimed c
@@ -43,7 +46,8 @@ order by r.index, d.added
 -- statement. Locks in this order: job, operation, app day, feed. Answers one row; `held` false: the lease was lost and
 -- nothing changed. `canceled` is read from the locked job, so that a cancel that committed before this is always seen.
 with job as (
-  select account_id, job_id, canceled from jobs where account_id = $1 and job_id = $2 and lease = $3 for update),
+  select account_id, job_id, lane = 4 as canceled from jobs
+  where account_id = $1 and job_id = $2 and lease = $3 for update),
 ended as (
   insert into notifications (account_id, operation_id, index, status, reason, user_id, providers,
                              fcm_credential, apn_credential, devices)
@@ -105,10 +109,16 @@ select exists (select from job) as held, (select status from counted) as operati
        coalesce((select canceled from job), false) as canceled
 
 -- name: extend
--- Keeps leases alive; answers those still held.
+-- Keeps leases alive; answers those still held. Locked in the order in which a cancel locks an operation's jobs.
+with held as materialized (
+  select j.account_id, j.job_id
+  from jobs j
+  join unnest($1::uuid[], $2::uuid[], $3::uuid[]) as held (account_id, job_id, lease)
+    on j.account_id = held.account_id and j.job_id = held.job_id and j.lease = held.lease
+  order by j.account_id, j.job_id
+  for update of j)
 update jobs j set due_at = clock_timestamp() + $4::interval
-from unnest($1::uuid[], $2::uuid[], $3::uuid[]) as held (account_id, job_id, lease)
-where j.account_id = held.account_id and j.job_id = held.job_id and j.lease = held.lease
+from held where j.account_id = held.account_id and j.job_id = held.job_id
 returning j.lease
 
 -- name: give_back
@@ -120,10 +130,10 @@ where account_id = $1 and job_id = $2 and lease = $3
 -- A job that keeps killing its workers becomes two, each with half of its recipients.
 with job as (
   delete from jobs where account_id = $1 and job_id = $2 and lease = $3
-  returning account_id, operation_id, batch_no, lane, progress, canceled, lost)
-insert into jobs (account_id, operation_id, batch_no, lane, due_at, picks, indexes, progress, canceled, lost)
+  returning account_id, operation_id, batch_no, lane, progress, lost)
+insert into jobs (account_id, operation_id, batch_no, lane, due_at, picks, indexes, progress, lost)
 select job.account_id, job.operation_id, job.batch_no, job.lane, clock_timestamp(),
-       case when cardinality(half.indexes) > 1 then $6 else 0 end, half.indexes, job.progress, job.canceled, job.lost
+       case when cardinality(half.indexes) > 1 then $6 else 0 end, half.indexes, job.progress, job.lost
 from job, (values ($4::integer[]), ($5::integer[])) as half (indexes)
 
 -- name: remove_dead

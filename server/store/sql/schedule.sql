@@ -1,6 +1,10 @@
 -- name: due
--- Operations that wait for a time that has come.
-select distinct account_id, operation_id from jobs where lane in (2, 3) and due_at <= now() limit $1
+-- Operations that wait for a time that has come, those that wait longest first: by the queue's index, lane by lane.
+select distinct account_id, operation_id
+from (
+  (select account_id, operation_id from jobs where lane = 2 and due_at <= now() order by due_at limit $1)
+  union all
+  (select account_id, operation_id from jobs where lane = 3 and due_at <= now() order by due_at limit $1)) as longest
 
 -- name: begin
 -- Hands an operation to the workers and tells its readers. Of several that begin it one does, the others find nothing.
@@ -25,4 +29,6 @@ from fed, begun b
 returning true
 
 -- name: next_due
-select min(due_at) - now() from jobs where lane in (2, 3)
+select min(first.due_at) - now()
+from (values (2), (3)) as waiting (lane)
+cross join lateral (select due_at from jobs where lane = waiting.lane order by due_at limit 1) as first

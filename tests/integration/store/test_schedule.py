@@ -13,7 +13,10 @@ from server.store.jobs import Jobs
 from server.store.notifications import Notifications
 from server.store.operations import Operations
 from server.store.schedule import Schedule
+from server.store.statements import Statements
 from tests.integration.store.sending import Sending, all_sent
+
+_SQL = Statements("schedule")
 
 
 @pytest.fixture
@@ -88,8 +91,10 @@ async def test_scheduled_sends_take_no_claims_time(sending: Sending) -> None:
         " from generate_series(1, 5000) as n",
         sending.account,
     )
+    await sending.fetch("update jobs set due_at = now() - interval '1 hour' where due_at < now() + interval '9 hours'")
     await sending.fetch("analyze jobs")
-    rows = await sending.fetch(
-        "explain select distinct account_id, operation_id from jobs where lane in (2, 3) and due_at <= now() limit 100"
-    )
-    assert "jobs_due" in "\n".join(row[0] for row in rows)
+    for statement, arguments in ((_SQL.due, (100,)), (_SQL.next_due, ())):
+        plan = "\n".join(row[0] for row in await sending.fetch(f"explain {statement}", *arguments))
+        assert plan.count("Index Scan using jobs_due") + plan.count("Index Only Scan using jobs_due") >= 1
+        assert "Seq Scan" not in plan
+        assert "jobs_operation" not in plan
