@@ -22,10 +22,11 @@ from gateway.edge import base_url
 from gateway.encode import encoder
 from gateway.errors import ApiError, from_rpc
 from gateway.events import EventEncoder, EventStream
-from gateway.requests import RequestReader, call_metadata
+from gateway.requests import RequestError, RequestReader, call_metadata
 from gateway.settings import Settings
 
 _REPLAYED: Final = "idempotent-replayed"
+_ONLY_CHECK: Final = ("pharos-only-check", "true")  # refuse the request for the rules it breaks, or for none
 _log = logging.getLogger(__name__)
 
 
@@ -47,7 +48,10 @@ class UnaryEndpoint:
 
     async def __call__(self, request: Request, variables: Mapping[str, str]) -> ASGIApp:
         metadata = call_metadata(request)
-        message = await self._reader.read(request, variables)
+        try:
+            message = await self._reader.read(request, variables)
+        except RequestError as error:
+            raise await self._all_problems(error, metadata, request.state.request_id) from None
         call = self._call(message, metadata=metadata, timeout=self._settings.call_timeout)
         try:
             answer = await call
@@ -55,6 +59,20 @@ class UnaryEndpoint:
         except grpc.aio.AioRpcError as error:
             raise explain(error, self._rpc, request.state.request_id) from None
         return self._answer.response(answer, base_url(request.scope, self._settings.public_url), replayed=replayed)
+
+    async def _all_problems(
+        self, error: RequestError, metadata: tuple[tuple[str, str], ...], request_id: str
+    ) -> ApiError:
+        """A malformed body's problems together with the rules that its sound part breaks."""
+        try:
+            await self._call(error.sound, metadata=(*metadata, _ONLY_CHECK), timeout=self._settings.call_timeout)
+        except grpc.aio.AioRpcError as refused:
+            seen = explain(refused, self._rpc, request_id)
+            if seen.status is HTTPStatus.UNAUTHORIZED:
+                return seen
+            if seen.status is HTTPStatus.BAD_REQUEST:
+                return error.malformed.joined(problem for problem in seen.problems if problem.context is not None)
+        return error.malformed
 
 
 class _Answer:

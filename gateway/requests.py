@@ -15,12 +15,21 @@ from starlette.requests import Request
 from gateway.auth import basic_authorization
 from gateway.body import read_body
 from gateway.contract import Binding
-from gateway.decode import BodyDecoder, Member, choice_problems
+from gateway.decode import BodyDecoder, MalformedError, Member, choice_problems
 from gateway.errors import Problem, invalid
 from gateway.schema import JsonField, json_fields, oneofs
 from gateway.settings import Settings
 
 _MAX_PARAMETERS = 100
+
+
+class RequestError(Exception):
+    """A request with a malformed body. ``sound`` is what of it can still be held against the rules, and no more."""
+
+    def __init__(self, malformed: MalformedError, sound: Message) -> None:
+        super().__init__(str(malformed))
+        self.malformed = malformed
+        self.sound = sound
 
 
 class RequestReader:
@@ -40,14 +49,17 @@ class RequestReader:
         self._ignores_body = binding.http_method == "GET"
 
     async def read(self, request: Request, variables: Mapping[str, str]) -> Message:
-        """The request message. Raises ApiError 400, 408, 413 or 415."""
+        """The request message. Raises RequestError, and ApiError 400, 408, 413 or 415."""
         problems: list[Problem] = []
         arguments = _read_path(self._path, variables, problems)
         arguments |= self._read_query(request.scope["query_string"], problems)
         arguments |= _read_headers(self._headers, request.headers, problems)
         if problems:
             raise invalid(problems)
-        return self._message(**arguments, **await self._read_body(request))
+        try:
+            return self._message(**arguments, **await self._read_body(request))
+        except MalformedError as malformed:
+            raise RequestError(malformed, self._message(**arguments, **malformed.sound)) from None
 
     def _read_query(self, query: bytes, problems: list[Problem]) -> dict[str, Any]:
         parameters = _parameters(query)

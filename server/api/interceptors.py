@@ -19,7 +19,8 @@ from grpc_status import rpc_status
 from server.api.authentication import Authenticator
 from server.api.calls import Call, current_call
 from server.api.errors import status_of
-from server.api.validation import check
+from server.api.meaning import meaningless
+from server.api.validation import broken_rules, check
 from server.domain.errors import Invalid, NotImplementedYet, SlowReader, Violation
 from server.logs import trace_of
 
@@ -74,6 +75,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         async def guarded(request: bytes, context: Context) -> Any:
             async with self._call(method, context):
                 message = _message(read, request)
+                if _only_check(context):
+                    raise Invalid(*meaningless(message, broken_rules(message)))
                 if method not in _CHECKS_ITSELF:
                     check(message)
                 return await answer(message, context)
@@ -140,6 +143,14 @@ def _message(read: Read, request: bytes) -> Message:
         return read(request)
     except DecodeError:
         raise Invalid(Violation("request", "is not a message of this method, or has text that is not UTF-8")) from None
+
+
+def _only_check(context: Context) -> bool:
+    """Whether the caller, which has found the request malformed, wants to know what else is wrong with the rest of it.
+
+    Then nothing is carried out, whatever the answer.
+    """
+    return ("pharos-only-check", "true") in {(key, value) for key, value in context.invocation_metadata() or ()}
 
 
 def _request_id(given: str | bytes | None) -> str:

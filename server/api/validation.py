@@ -12,6 +12,7 @@ from protovalidate import Validator
 from protovalidate import Violation as RuleViolation
 
 from server.api.errors import MAX_VIOLATIONS
+from server.api.meaning import meaningless
 from server.domain.errors import Invalid, Violation
 
 # Collecting takes about 20 us a violation: of what can have more than these, only the first is named.
@@ -26,7 +27,7 @@ def check(request: Message) -> None:
     """Raise ``Invalid`` with the first problems unless the request keeps the contract's rules and has no U+0000."""
     found = broken_rules(request)
     if found:
-        raise Invalid(*found)
+        raise Invalid(*meaningless(request, found)[:MAX_VIOLATIONS])
 
 
 def broken_rules(request: Message) -> list[Violation]:

@@ -112,3 +112,61 @@ async def test_a_token_needs_a_credential_of_its_provider(
 
     assert refused.status_code == 400
     assert [error["context"] for error in refused.json()["errors"]] == ["$.to[1].provider"]
+
+
+@pytest.mark.parametrize(
+    ("body", "contexts"),
+    [
+        (
+            {"to": [{"token": "x"}], "content": {"body": "h"}, "foo": 1, "ttl": "5"},
+            {"$.foo", "$.ttl", "$.to[0]"},
+        ),
+        (
+            {
+                "to": [{"token": 1, "provider": "FCM"}, {"token": "", "provider": "FCM"}, {"userId": "me"}],
+                "content": {"body": "h"},
+                "priority": "high",
+                "ttl": -1,
+                "badge": -1,
+                "color": "red",
+                "relevanceScore": 2,
+                "schedule": {"sendAt": "tomorrow"},
+                "data": {"a": 1, "b": "2"},
+                "tags": {"a b": "c"},
+            },
+            {
+                *("$.to[0].token", "$.to[1].token", "$.to[2].userId", "$.priority", "$.ttl", "$.badge", "$.color"),
+                *("$.relevanceScore", "$.schedule.sendAt", "$.data.a", '$.tags["a b"]'),
+            },
+        ),
+        (
+            {"to": [{"token": "t", "provider": "FCM", "userId": "u"}], "content": {"body": ["h"]}, "badge": -1},
+            {"$.to[0]", "$.content.body", "$.badge"},
+        ),
+        ({"to": "everybody", "content": {"body": "h"}, "ttl": -1}, {"$.to", "$.ttl"}),
+    ],
+)
+async def test_wrong_types_and_broken_rules_are_told_together(
+    rest: httpx.AsyncClient, version: str, body: dict[str, Any], contexts: set[str]
+) -> None:
+    refused = await rest.post(f"{version}/PushNotifications", json=body)
+
+    assert refused.status_code == 400
+    errors = refused.json()["errors"]
+    assert {error["context"] for error in errors} == contexts
+    assert len(errors) == len(contexts), "each is told once"
+
+
+async def test_a_malformed_request_with_wrong_credentials_is_not_looked_into(rest: httpx.AsyncClient) -> None:
+    refused = await rest.post("/v1/PushNotifications", json={"ttl": "5"}, auth=("AC" + "0" * 32, "wrong"))
+
+    assert refused.status_code == 401
+
+
+async def test_filters_that_break_rules_and_mean_nothing_are_told_together(rest: httpx.AsyncClient) -> None:
+    query = {"pageSize": "0", "tags": "abc", "user": "q", "startDate": "2026-01-02T00:00:00Z"}
+
+    refused = await rest.get("/v1/PushNotifications", params={**query, "endDate": "2026-01-01T00:00:00Z"})
+
+    contexts = {error["context"] for error in refused.json()["errors"]}
+    assert contexts == {"$.pageSize", "$.tags", "$.user", "$.endDate"}

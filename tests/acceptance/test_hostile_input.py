@@ -190,15 +190,15 @@ async def test_wrong_types_everywhere_are_all_told(rest: httpx.AsyncClient) -> N
     ("number", "contexts"),
     [
         ("-0", {"$.to"}),
-        ("1.0", {"$.badge", "$.ttl"}),
-        ("1e0", {"$.badge", "$.ttl"}),
-        ("-0.0", {"$.badge", "$.ttl"}),
-        ("1.5", {"$.badge", "$.ttl"}),
-        ("4294967296", {"$.badge", "$.ttl"}),
+        ("1.0", {"$.to", "$.badge", "$.ttl"}),
+        ("1e0", {"$.to", "$.badge", "$.ttl"}),
+        ("-0.0", {"$.to", "$.badge", "$.ttl"}),
+        ("1.5", {"$.to", "$.badge", "$.ttl", "$.relevanceScore"}),
+        ("4294967296", {"$.to", "$.badge", "$.ttl", "$.relevanceScore"}),
         ("2147483647", {"$.to", "$.ttl", "$.relevanceScore"}),
         ("-1", {"$.to", "$.badge", "$.ttl", "$.relevanceScore"}),
-        ('"1"', {"$.badge", "$.ttl", "$.relevanceScore"}),
-        ("true", {"$.badge", "$.ttl", "$.relevanceScore"}),
+        ('"1"', {"$.to", "$.badge", "$.ttl", "$.relevanceScore"}),
+        ("true", {"$.to", "$.badge", "$.ttl", "$.relevanceScore"}),
     ],
 )
 async def test_numbers_are_what_they_should_be(rest: httpx.AsyncClient, number: str, contexts: set[str]) -> None:
@@ -215,7 +215,11 @@ async def test_numbers_are_what_they_should_be(rest: httpx.AsyncClient, number: 
         (_SEND, {"to": [{"userId": _USER}], "content": {"body": "Hi"}, "$x": 1}, "$['$x']"),
         (_SEND, {"to": [{"userId": _USER}], "content": {"body": "Hi"}, "x" * 9999: 1}, f"$['{'x' * 100}']"),
         (_REGISTER, {"token": "a", "provider": "FCM", "user_id": _USER}, "$.user_id"),
-        (_UPLOAD, {"credentialType": "FCM", "content": {"private_key": "b"}}, "$.content.private_key"),
+        (
+            _UPLOAD,
+            {"credentialType": "FCM", "content": {"privateKey": "b", "private_key": "b"}},
+            "$.content.private_key",
+        ),
     ],
 )
 async def test_unknown_fields_are_named(rest: httpx.AsyncClient, path: str, body: Any, context: str) -> None:

@@ -35,12 +35,15 @@ NOON = Timestamp(seconds=int(datetime(2026, 3, 1, 12, tzinfo=UTC).timestamp()), 
 class Upstream:
     """A gRPC server of the whole contract that records every call and answers as the test says.
 
+    Of a request that is only to be checked it finds no rule broken.
+
     An answer is a message, a `google.rpc.Status` to fail with, or an async function (an async generator for a
     stream) of request and context. What has none answers with an empty message.
     """
 
     def __init__(self, port: int = 0) -> None:
         self.calls: list[tuple[str, Any, dict[str, str]]] = []
+        self.checked: list[Any] = []  # what of malformed requests was sound
         self.called = asyncio.Event()
         self.answers: dict[str, Any] = {}
         self.health = health.aio.HealthServicer()
@@ -91,6 +94,9 @@ class Upstream:
 
     def _unary(self, name: str, kind: Any) -> Callable[..., Any]:
         async def answer(request: Any, context: Any) -> Any:
+            if ("pharos-only-check", "true") in context.invocation_metadata():
+                self.checked.append(request)
+                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "")
             scripted = self._record(name, request, context)
             if scripted is None:
                 return kind()

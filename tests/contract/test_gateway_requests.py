@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import httpx
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -234,3 +236,22 @@ async def test_a_wrong_query_is_400_and_says_where(
 async def test_a_method_with_a_body_has_no_query(client: httpx.AsyncClient) -> None:
     response = await client.post(f"{SENDS}?dryRun=true", json={})
     assert response.json()["errors"][0]["message"] == "Unknown query parameter `dryRun`"
+
+
+@pytest.mark.parametrize(
+    ("body", "sound"),
+    [
+        ({"to": [{"token": "a", "provider": 1}], "ttl": 5, "x": 1}, {"to": [{"token": "a"}], "ttl": 5}),
+        ({"to": [{"token": "a"}, None, 7, {"userId": "u"}]}, {"to": [{"token": "a"}, {}, {}, {"user_id": "u"}]}),
+        ({"to": [{"token": "a", "userId": "u", "variables": {"n": 1}}]}, {"to": [{"variables_json": b'{"n":1}'}]}),
+        ({"data": {"a": 1, "b": "2"}, "sound": None, "badge": "3"}, {"data": {"b": "2"}}),
+        ({"content": {"title": 1, "body": "b"}, "from": 5}, {"content": {"body": "b"}}),
+        ({"to": {}, "schedule": {"sendAt": "never"}}, {"schedule": {}}),
+    ],
+)
+async def test_the_sound_part_of_a_malformed_body_is_checked_and_never_carried_out(
+    upstream: Upstream, client: httpx.AsyncClient, body: dict[str, Any], sound: dict[str, Any]
+) -> None:
+    assert (await client.post("/v1/PushNotifications", json=body)).status_code == 400
+    assert upstream.calls == []
+    assert upstream.checked == [push_notifications_pb2.SendPushNotificationRequest(**sound)]
