@@ -20,6 +20,9 @@ _MOST_ENTRIES: Final = 5000
 
 _MESSAGES: Final = {"enum.not_in": "is required", "required": "is required", "enum.defined_only": "is unknown"}
 
+# Rules that an empty text breaks because something has to be there.
+_EMPTY: Final = frozenset({"string.min_len", "string.pattern"})
+
 _validator = Validator()
 
 
@@ -98,7 +101,7 @@ def _message(violation: RuleViolation) -> str:
     rule = violation.proto.rule_id
     if rule == "required" and _is_oneof(violation):
         return "exactly one of its alternatives is required"
-    if rule == "string.min_len" and not violation.field_value:
+    if rule in _EMPTY and not violation.field_value:
         return "is required"
     return _MESSAGES.get(rule, violation.proto.message or rule)
 

@@ -303,7 +303,7 @@ class SendPushNotificationRequest(_message.Message):
     content_available: _builtins.bool
     """A silent push that wakes the app."""
     dry_run: _builtins.bool
-    """Validates, resolves and renders; sends and stores nothing."""
+    """Validates, resolves and renders; sends and stores nothing, the `request_id` neither."""
     icon: _builtins.str
     """Name of an icon. Android only."""
     color: _builtins.str
@@ -528,7 +528,9 @@ class DryRunProvider(_message.Message):
     messages: _builtins.int
     """Messages: one for each device."""
     largest_bytes: _builtins.int
-    """Size of the largest one as the provider counts it, in bytes."""
+    """Size of the largest one as the provider counts it, in bytes: of FCM's the data, keys and values, and the texts of
+    the notification; of APNs' the whole payload.
+    """
     limit_bytes: _builtins.int
     """The provider's limit, in bytes."""
     fits: _builtins.bool

@@ -180,7 +180,9 @@ class Pagination(_message.Message):
     NEXT_FIELD_NUMBER: _builtins.int
     SELF_FIELD_NUMBER: _builtins.int
     next: _builtins.str
-    """`page_token` of the next page; null on the last one."""
+    """`page_token` of the next page; null on the last one. A page may be shorter than asked for, even empty, with more
+    behind it: what a rare filter costs to meet is bounded. Only null is the end.
+    """
     self: _builtins.str
     """`page_token` that gives this page again."""
     def __init__(
