@@ -28,9 +28,15 @@ def keywords(rules: validate_pb2.FieldRules) -> Keywords:
     if kind is None:
         return {}
     found = _KINDS[kind](getattr(rules, kind))
-    if kind == "string" and rules.ignore == validate_pb2.IGNORE_IF_ZERO_VALUE and "pattern" in found:
-        found["pattern"] = f"^$|{found['pattern']}"
-    return found
+    return {"minLength": 1} | found if is_never_empty(rules) else found
+
+
+def is_never_empty(rules: validate_pb2.FieldRules) -> bool:
+    """Whether a text that is there has to have characters: where the empty one means none, REST leaves it out.
+
+    An empty one comes of a variable that was never set, and would be taken for a wish: a new user, the whole set.
+    """
+    return bool(rules.WhichOneof("type") == "string" and rules.ignore == validate_pb2.IGNORE_IF_ZERO_VALUE)
 
 
 def byte_limit(rules: validate_pb2.FieldRules) -> int:
