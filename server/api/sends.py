@@ -139,8 +139,6 @@ def _content(request: _Request) -> ContentSource:
 def _content_problems(request: _Request, source: ContentSource) -> Iterator[Violation]:
     if not source.body and not request.content_available:
         yield Violation("content.body", "is required, unless it is a silent push")
-    if source.image is not None and not source.image.startswith(("https://", "{")):
-        yield Violation("image", "must be an https URL")
     for key in source.data:
         if key in _RESERVED_KEYS or key.startswith(_RESERVED_PREFIXES):
             yield Violation(f'data["{key}"]', "is a key that providers or Pharos keep for themselves")

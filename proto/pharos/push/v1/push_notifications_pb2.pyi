@@ -285,7 +285,7 @@ class SendPushNotificationRequest(_message.Message):
     sound: _builtins.str
     """The sound's name, or `default`."""
     image: _builtins.str
-    """URL (https) of an image. A Liquid template."""
+    """URL (https, with a host) of an image. A Liquid template; a recipient for whom it renders empty gets no image."""
     badge: _builtins.int
     """The number on the app's icon; 0 removes it."""
     click_action: _builtins.str
