@@ -20,7 +20,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from gateway.duplicates import DuplicateError, check_duplicates, duplicate_problems, has_too_many_values
 from gateway.errors import MAX_PROBLEMS, Problem, child_path, invalid
 from gateway.schema import JsonField, enum_numbers, json_fields, oneofs
-from gateway.schema_rules import is_never_empty, rules_of
+from gateway.schema_rules import is_never_empty, refused_numbers, rules_of
 
 _SCALARS: Final[dict[int, Any]] = {
     FieldDescriptor.TYPE_BOOL: bool,
@@ -77,7 +77,8 @@ class Value:
             shape = Shape.of(proto.message_type)
             return cls(shape.struct, shape.arguments, shape)
         if proto.enum_type is not None:
-            numbers = enum_numbers(proto.enum_type)
+            refused = refused_numbers(proto)
+            numbers = {name: value for name, value in enum_numbers(proto.enum_type).items() if value not in refused}
             return cls(Literal[tuple(numbers)], numbers.__getitem__, names=tuple(numbers))
         return cls(_NOT_EMPTY if is_never_empty(rules_of(proto)) else _SCALARS[proto.type])
 

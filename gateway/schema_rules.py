@@ -44,6 +44,12 @@ def byte_limit(rules: validate_pb2.FieldRules) -> int:
     return int(rules.bytes.max_len or rules.string.max_bytes)
 
 
+def refused_numbers(field: FieldDescriptor) -> frozenset[int]:
+    """Values of the field's enum that it never has."""
+    rules = rules_of(field)
+    return frozenset((rules.repeated.items if field.is_repeated else rules).enum.not_in)
+
+
 def is_required(field: FieldDescriptor) -> bool:
     """Whether the field has to be given: what stands for its absence breaks a rule."""
     rules = rules_of(field)
@@ -91,6 +97,6 @@ _KINDS: Final[dict[str, Callable[[Any], Keywords]]] = {
     "double": _number,
     "repeated": _repeated,
     "map": _map,
-    "enum": lambda _: {},  # the names that JSON has are the defined ones, and zero has none
+    "enum": lambda _: {},  # the names that JSON has are the defined ones, and zero has none; see refused_numbers
     "bytes": lambda _: {},  # see byte_limit
 }

@@ -17,7 +17,11 @@ from server.domain.errors import Invalid, Violation
 # Collecting takes about 20 us a violation: of what can have more than these, only the first is named.
 _MOST_ENTRIES: Final = 5000
 
-_MESSAGES: Final = {"enum.not_in": "is required", "required": "is required", "enum.defined_only": "is unknown"}
+_MESSAGES: Final = {
+    "enum.not_in": "is none of the possible values",
+    "required": "is required",
+    "enum.defined_only": "is unknown",
+}
 
 _validator = Validator()
 
@@ -97,7 +101,7 @@ def _message(violation: RuleViolation) -> str:
     rule = violation.proto.rule_id
     if rule == "required" and _is_oneof(violation):
         return "exactly one of its alternatives is required"
-    if rule == "string.min_len" and not violation.field_value:
+    if rule in {"string.min_len", "enum.not_in"} and not violation.field_value:
         return "is required"
     return _MESSAGES.get(rule, violation.proto.message or rule)
 

@@ -187,6 +187,15 @@ def test_parameters_have_the_contract_s_rules() -> None:
     assert "required" not in DOCUMENT.parameters("GET", "/PushNotifications/Users")["pageSize"]
 
 
+def test_a_push_notification_is_never_unaddressable() -> None:
+    possible = ["SCHEDULED", "QUEUED", "SENT", "FAILED", "CANCELED"]
+    asked = DOCUMENT.parameters("GET", "/PushNotifications")["status"]["schema"]
+    assert asked == {"type": "string", "enum": possible}
+    schemas = DOCUMENT.whole["components"]["schemas"]
+    assert schemas["PushNotification"]["properties"]["status"]["enum"] == possible
+    assert schemas["DeliveryStatus"]["enum"] == [*possible, "UNADDRESSABLE"], "as a recipient can be"
+
+
 def test_what_takes_any_member_says_so() -> None:
     """Generators of clients make an empty object of `type: object` alone."""
     schemas = DOCUMENT.whole["components"]["schemas"]

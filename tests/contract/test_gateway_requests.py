@@ -245,6 +245,12 @@ async def test_a_wrong_query_is_400_and_says_where(
     assert not upstream.calls
 
 
+async def test_a_status_that_no_push_notification_has_is_no_filter(client: httpx.AsyncClient) -> None:
+    [error] = (await client.get(SENDS, params={"status": "UNADDRESSABLE"})).json()["errors"]
+    assert error["context"] == "$.status"
+    assert error["message"] == "Expected one of SCHEDULED, QUEUED, SENT, FAILED, CANCELED"
+
+
 async def test_a_method_with_a_body_has_no_query(client: httpx.AsyncClient) -> None:
     response = await client.post(f"{SENDS}?dryRun=true", json={})
     assert response.json()["errors"][0]["message"] == "Unknown query parameter `dryRun`"

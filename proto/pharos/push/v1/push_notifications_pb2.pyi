@@ -828,7 +828,7 @@ class ListPushNotificationsRequest(_message.Message):
     operation_id: _builtins.str
     """Only of this operation."""
     status: _types_pb2.DeliveryStatus.ValueType
-    """Only with this status."""
+    """Only with this status. An unaddressable recipient has no push notification."""
     user: _builtins.str
     """Only to this user."""
     provider: _types_pb2.Provider.ValueType
