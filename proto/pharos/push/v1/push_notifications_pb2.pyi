@@ -192,9 +192,9 @@ class Overrides(_message.Message):
     FCM_JSON_FIELD_NUMBER: _builtins.int
     APN_JSON_FIELD_NUMBER: _builtins.int
     fcm_json: _builtins.bytes
-    """Merged into FCM's `message`."""
+    """Merged into FCM's `message`, as these fields of it: data, notification, android, webpush, apns, fcmOptions."""
     apn_json: _builtins.bytes
-    """Merged into the APNs payload."""
+    """Merged into the APNs payload: `aps`, and what the app reads beside it."""
     def __init__(
         self,
         *,
