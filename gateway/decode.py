@@ -22,6 +22,7 @@ from gateway.duplicates import DuplicateError, check_duplicates, duplicate_probl
 from gateway.errors import MAX_PROBLEMS, ApiError, Problem, child_path, invalid
 from gateway.pruning import pruned
 from gateway.schema import JsonField, enum_numbers, json_fields, oneofs
+from gateway.schema_rules import is_never_empty, refused_numbers, rules_of
 
 _SCALARS: Final[dict[int, Any]] = {
     FieldDescriptor.TYPE_BOOL: bool,
@@ -32,6 +33,7 @@ _SCALARS: Final[dict[int, Any]] = {
     FieldDescriptor.TYPE_INT64: Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)],
     FieldDescriptor.TYPE_UINT32: Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)],
 }
+_NOT_EMPTY: Final = Annotated[str, msgspec.Meta(min_length=1)]
 _TIMESTAMP: Final = Annotated[datetime, msgspec.Meta(tz=True)]
 _JSON_TYPES: Final = {dict: "object", list: "array", type(None): "null"}
 # A backslash that is itself escaped does not begin `\u0000`.
@@ -78,9 +80,10 @@ class Value:
             shape = Shape.of(proto.message_type)
             return cls(shape.struct, shape.arguments, shape)
         if proto.enum_type is not None:
-            numbers = enum_numbers(proto.enum_type)
+            refused = refused_numbers(proto)
+            numbers = {name: value for name, value in enum_numbers(proto.enum_type).items() if value not in refused}
             return cls(Literal[tuple(numbers)], numbers.__getitem__, names=tuple(numbers))
-        return cls(_SCALARS[proto.type])
+        return cls(_NOT_EMPTY if is_never_empty(rules_of(proto)) else _SCALARS[proto.type])
 
     def problems(self, value: Any, path: str) -> Iterator[Problem]:
         """What is wrong with a decoded JSON value, each thing with its path."""
@@ -120,7 +123,8 @@ class Value:
             message = f"Expected one of {', '.join(self.names)}"
             raise ValueError(message)
         try:
-            value = msgspec.convert(text, self.json_type) if self.convert else _decode_word(text, self.json_type)
+            as_it_is = self.convert or self.json_type is _NOT_EMPTY
+            value = msgspec.convert(text, self.json_type) if as_it_is else _decode_word(text, self.json_type)
             return self.convert(value) if self.convert else value
         except msgspec.DecodeError as error:
             raise ValueError(str(error)) from None

@@ -15,7 +15,7 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 
 from gateway.comments import comment, comment_of
 from gateway.schema import JsonField, enum_names, json_fields
-from gateway.schema_rules import byte_limit, is_required, keywords, rules_of
+from gateway.schema_rules import byte_limit, is_required, keywords, refused_numbers, rules_of
 
 Schema = dict[str, Any]
 
@@ -92,9 +92,14 @@ class _Side(ABC):
         if proto.message_type is not None:
             return self.message(proto.message_type)
         if proto.enum_type is not None:
-            kind = proto.enum_type
-            return self._schemas.refer(kind.name, lambda: _enum(kind))
+            return self._enum(proto.enum_type, refused_numbers(proto))
         return dict(_SCALARS[proto.type])
+
+    def _enum(self, enum: EnumDescriptor, refused: frozenset[int]) -> Schema:
+        names = enum_names(enum)
+        if refused & names.keys():
+            return {"type": "string", "enum": [name for number, name in names.items() if number not in refused]}
+        return self._schemas.refer(enum.name, lambda: _enum(enum))
 
 
 class _Requests(_Side):

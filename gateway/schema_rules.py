@@ -28,14 +28,26 @@ def keywords(rules: validate_pb2.FieldRules) -> Keywords:
     if kind is None:
         return {}
     found = _KINDS[kind](getattr(rules, kind))
-    if kind == "string" and rules.ignore == validate_pb2.IGNORE_IF_ZERO_VALUE and "pattern" in found:
-        found["pattern"] = f"^$|{found['pattern']}"
-    return found
+    return {"minLength": 1} | found if is_never_empty(rules) else found
+
+
+def is_never_empty(rules: validate_pb2.FieldRules) -> bool:
+    """Whether a text that is there has to have characters: where the empty one means none, REST leaves it out.
+
+    An empty one comes of a variable that was never set, and would be taken for a wish: a new user, the whole set.
+    """
+    return bool(rules.WhichOneof("type") == "string" and rules.ignore == validate_pb2.IGNORE_IF_ZERO_VALUE)
 
 
 def byte_limit(rules: validate_pb2.FieldRules) -> int:
     """The most bytes that the value may have; 0 for any number. JSON Schema has no form for it."""
     return int(rules.bytes.max_len or rules.string.max_bytes)
+
+
+def refused_numbers(field: FieldDescriptor) -> frozenset[int]:
+    """Values of the field's enum that it never has."""
+    rules = rules_of(field)
+    return frozenset((rules.repeated.items if field.is_repeated else rules).enum.not_in)
 
 
 def is_required(field: FieldDescriptor) -> bool:
@@ -85,6 +97,6 @@ _KINDS: Final[dict[str, Callable[[Any], Keywords]]] = {
     "double": _number,
     "repeated": _repeated,
     "map": _map,
-    "enum": lambda _: {},  # the names that JSON has are the defined ones, and zero has none
+    "enum": lambda _: {},  # the names that JSON has are the defined ones, and zero has none; see refused_numbers
     "bytes": lambda _: {},  # see byte_limit
 }

@@ -11,6 +11,7 @@ import msgspec
 from pharos.push.v1 import push_notifications_pb2, types_pb2
 
 from server.api.convert import PROVIDERS, id_in_field, moment
+from server.api.data_keys import RESERVED, is_reserved
 from server.api.overrides import overrides_of
 from server.api.problems import Problems
 from server.domain.credentials import CredentialType
@@ -23,8 +24,6 @@ from server.domain.templates import ContentSource, TemplateError
 
 _Request = push_notifications_pb2.SendPushNotificationRequest
 _MOST_VIOLATIONS: Final = 50
-_RESERVED_KEYS: Final = ("from", "message_type", "aps", "pharosPushId")
-_RESERVED_PREFIXES: Final = ("google.", "gcm.")
 _FIELDS: Final = {"clickAction": "click_action"}
 _NUL_ESCAPE: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
@@ -139,11 +138,9 @@ def _content(request: _Request) -> ContentSource:
 def _content_problems(request: _Request, source: ContentSource) -> Iterator[Violation]:
     if not source.body and not request.content_available:
         yield Violation("content.body", "is required, unless it is a silent push")
-    if source.image is not None and not source.image.startswith(("https://", "{")):
-        yield Violation("image", "must be an https URL")
     for key in source.data:
-        if key in _RESERVED_KEYS or key.startswith(_RESERVED_PREFIXES):
-            yield Violation(f'data["{key}"]', "is a key that providers or Pharos keep for themselves")
+        if is_reserved(key):
+            yield Violation(f'data["{key}"]', RESERVED)
 
 
 def _template_problems(source: ContentSource, renderer: Renderer) -> list[Violation]:

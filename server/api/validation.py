@@ -18,10 +18,14 @@ from server.domain.errors import Invalid, Violation
 # Collecting takes about 20 us a violation: of what can have more than these, only the first is named.
 _MOST_ENTRIES: Final = 5000
 
-_MESSAGES: Final = {"enum.not_in": "is required", "required": "is required", "enum.defined_only": "is unknown"}
+_MESSAGES: Final = {
+    "enum.not_in": "is none of the possible values",
+    "required": "is required",
+    "enum.defined_only": "is unknown",
+}
 
-# Rules that an empty text breaks because something has to be there.
-_EMPTY: Final = frozenset({"string.min_len", "string.pattern"})
+# Rules that an empty text, or an enum's zero, breaks because something has to be there.
+_EMPTY: Final = frozenset({"string.min_len", "string.pattern", "enum.not_in"})
 
 _validator = Validator()
 

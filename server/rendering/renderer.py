@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from server.domain.pushes import Content
 from server.domain.templates import ContentSource, RenderError, TemplateError, TemplateProblem
+from server.rendering.images import NO_IMAGE, can_become_image, is_image
 from server.rendering.limits import MAX_CONTENT_SOURCE_BYTES, MAX_SOURCE_BYTES, Meter
 from server.rendering.parsing import Environment
 from server.rendering.problems import Problem, UnusableTextError, explained
@@ -31,7 +32,8 @@ class Renderer:
         """A template to render for many recipients.
 
         Raises TemplateError with the problems of all fields: what does not parse, unknown filters and tags, a field of
-        more than 16 KiB (or 64 all together), and a field without variables that can't be rendered.
+        more than 16 KiB (or 64 all together), a field without variables that can't be rendered, and an image that
+        can't become an https URL.
         """
         written = dict(_written(source))
         _check(_oversize(written))
@@ -42,6 +44,7 @@ class Renderer:
                 templates[path] = Template(self._environment, field)
             except UnusableTextError as error:
                 problems += (TemplateProblem(path, *problem) for problem in error.problems)
+        problems += _image_problems(source.image, templates.get("image"))
         _check(problems)
         return ContentTemplate(source, templates)
 
@@ -66,7 +69,10 @@ class ContentTemplate:
         meter = Meter()
         texts = {name: _rendered(path, template, variables, meter) for name, path, template in self._texts}
         data = {key: _rendered(path, template, variables, meter) for key, path, template in self._data}
-        return Content(**texts, data=data)
+        image = texts.pop("image", "")
+        if image and not is_image(image):
+            raise RenderError("image", NO_IMAGE)
+        return Content(**texts, image=image or None, data=data)  # an image may be for some recipients only
 
 
 def _rendered(path: str, template: Template, variables: Mapping[str, object], meter: Meter) -> str:
@@ -76,6 +82,14 @@ def _rendered(path: str, template: Template, variables: Mapping[str, object], me
         return template.render(variables, meter)
     except Exception as error:
         raise RenderError(path, str(explained(error))) from error
+
+
+def _image_problems(source: str | None, template: Template | None) -> Iterator[TemplateProblem]:
+    if source is None or template is None:
+        return
+    fits = can_become_image(source) if template.constant is None else is_image(template.constant)
+    if not fits:
+        yield TemplateProblem("image", *Problem(NO_IMAGE))
 
 
 def _written(source: ContentSource) -> Iterator[tuple[str, str]]:

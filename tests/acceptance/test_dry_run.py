@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import httpx
+import pytest
 
 from tests.acceptance.documented import UNKNOWN_SUFFIX, fetch, register
 from tests.acceptance.sandbox_port import SandboxPort
@@ -93,13 +96,33 @@ async def test_overrides_reach_the_device(rest: httpx.AsyncClient, sandbox: Sand
     assert shown == [str(push.body).replace(push.push_id, "id") for push in (fcm, apn)], "a dry run showed the same"
 
 
-async def test_overrides_can_not_change_who_gets_it(rest: httpx.AsyncClient) -> None:
-    body = {
-        "to": [{"token": "t", "provider": "FCM"}],
-        "content": {"body": "Hello"},
-        "overrides": {"fcm": {"token": "other", "topic": "all", "data": {"n": 1}}, "apn": {"aps": 1}},
-    }
+@pytest.mark.parametrize("dry_run", [True, False])
+@pytest.mark.parametrize(
+    ("overrides", "problems"),
+    [
+        ({"fcm": {"token": "other", "topic": "all", "condition": "x"}}, ["token", "topic", "condition"]),
+        ({"fcm": {"message": {"notification": {"title": "Hi"}}}}, ["message"]),
+        ({"fcm": {"name": "x", "to": "y", "Notification": {}}}, ["name", "to", "Notification"]),
+        ({"fcm": {"android": "x", "fcm_options": {}, "fcmOptions": {}}}, ["android", "fcmOptions"]),
+        ({"fcm": {"data": ["a"], "webpush": {"data": "a"}}}, ["data must", "webpush.data must"]),
+        ({"fcm": {"data": 1, "android": {"data": False}}}, ["data must", "android.data must"]),
+        ({"fcm": {"data": {"n": 1}, "android": {"data": {"n": {}}}}}, ["data must", "android.data must"]),
+        ({"fcm": {"data": {"from": "a", "google.x": "b", "pharosPushId": "c"}}}, ["data: "] * 3),
+        ({"fcm": {"webpush": {"data": {"gcm.x": "b", "fine": "c"}}}}, ["webpush.data: gcm.x"]),
+        ({"apn": {"aps": 1, "pharosPushId": "x"}}, ["aps", "pharosPushId"]),
+        ({"apn": {"aps": None}}, ["aps"]),
+    ],
+)
+async def test_overrides_that_can_not_work_are_refused(
+    rest: httpx.AsyncClient, overrides: dict[str, Any], problems: list[str], *, dry_run: bool
+) -> None:
+    """They would send to somebody else, or fail every recipient."""
+    to = [{"token": "t", "provider": "FCM"}]
+    body = {"to": to, "content": {"body": "Hello"}, "overrides": overrides, "dryRun": dry_run}
     answer = await rest.post("/v1/PushNotifications", json=body)
     assert answer.status_code == 400
-    contexts = [error["context"] for error in answer.json()["errors"]]
-    assert contexts == ["$.overrides.fcm"] * 3 + ["$.overrides.apn"]
+    [provider] = overrides
+    found = [(error["context"], error["message"]) for error in answer.json()["errors"]]
+    for problem, (context, message) in zip(problems, found, strict=True):
+        assert context == f"$.overrides.{provider}"
+        assert message.startswith(problem)

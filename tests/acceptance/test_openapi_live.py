@@ -33,7 +33,7 @@ _BEYOND_SCHEMA = tuple(
         r"\w+ \$\S*\.(?:appName|userId|user|fcm|apn) (?:there is no such \w+|names nothing that exists)",
         r"\w+ \$\S*\.token must be hexadecimal for APN",
         r"SendPushNotification \$\.content\.body is required, unless it is a silent push",
-        r"SendPushNotification \$\.image must be an https URL",
+        r"SendPushNotification \$\.image line 1, column 1: must be an https URL with a host",
         r"RegisterDevice \$\.userId the user was deleted",
         r"List\w+ \$\.endDate must be later than the start",
         r"\w+ \$\.\w+ Expected `int`, got `float`",  # 1.0 is an integer in JSON Schema

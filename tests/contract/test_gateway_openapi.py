@@ -106,7 +106,7 @@ FCM = {"token": "t", "provider": "FCM"}
         (SEND, {"to": [FCM], "priority": "LOW", "interruptionLevel": "TIME_SENSITIVE", "relevanceScore": 1}),
         (SEND, {"to": [FCM], "schedule": {"sendAt": "2026-03-01T12:00:00+01:00"}, "overrides": {"fcm": {"a": 1}}}),
         (SEND, {"to": [FCM], "tags": {"k" * 128: "v" * 256}, "data": {"k": ""}, "badge": 0, "ttl": 2419200}),
-        (REGISTER, FCM | {"appName": "", "userId": ""}),
+        (REGISTER, FCM | {"appName": None, "userId": USER}),
         (UPLOAD, {"credentialType": "APN_SANDBOX", "content": {"privateKey": "x", "certificate": None}}),
         (("PATCH", "/PushNotifications/Apps/shop"), {"isDefault": True}),
     ],
@@ -147,8 +147,11 @@ async def test_what_the_schema_allows_the_contract_allows(
         (REGISTER, {"token": "", "provider": "FCM"}),
         (REGISTER, {"token": "t"}),
         (REGISTER, FCM | {"userId": "me"}),
+        (REGISTER, FCM | {"userId": ""}),
+        (REGISTER, FCM | {"appName": ""}),
         (UPLOAD, {"credentialType": "FCM"}),
         (UPLOAD, {"credentialType": "FCM", "content": {}}),
+        (UPLOAD, {"credentialType": "FCM", "content": {"privateKey": "x", "keyId": ""}}),
         (("PATCH", "/PushNotifications/Apps/shop"), {"appName": "shop"}),
         (("POST", "/PushNotifications/DeviceRegistrations/Batch"), {"registrations": []}),
     ],
@@ -182,6 +185,15 @@ def test_parameters_have_the_contract_s_rules() -> None:
     assert re.search(parameters["operationId"]["schema"]["pattern"], OPERATION)
     assert DOCUMENT.parameters("GET", "/PushNotifications/DeviceRegistrations")["userId"]["required"]
     assert "required" not in DOCUMENT.parameters("GET", "/PushNotifications/Users")["pageSize"]
+
+
+def test_a_push_notification_is_never_unaddressable() -> None:
+    possible = ["SCHEDULED", "QUEUED", "SENT", "FAILED", "CANCELED"]
+    asked = DOCUMENT.parameters("GET", "/PushNotifications")["status"]["schema"]
+    assert asked == {"type": "string", "enum": possible}
+    schemas = DOCUMENT.whole["components"]["schemas"]
+    assert schemas["PushNotification"]["properties"]["status"]["enum"] == possible
+    assert schemas["DeliveryStatus"]["enum"] == [*possible, "UNADDRESSABLE"], "as a recipient can be"
 
 
 def test_what_takes_any_member_says_so() -> None:

@@ -162,6 +162,18 @@ async def test_what_the_path_says_is_no_field_of_the_body(upstream: Upstream, cl
     assert not upstream.request.is_default
 
 
+async def test_an_empty_text_does_not_stand_for_an_absent_one(upstream: Upstream, client: httpx.AsyncClient) -> None:
+    path = "/v1/PushNotifications/DeviceRegistrations"
+    device = {"token": "t", "provider": "FCM", "appName": "", "userId": ""}
+    one = await client.post(path, json=device)
+    batch = await client.post(f"{path}/Batch", json={"registrations": [device]})
+    for response, start in ((one, "$"), (batch, "$.registrations[0]")):
+        assert response.status_code == 400
+        found = [(error["context"], error["message"]) for error in response.json()["errors"]]
+        assert found == [(f"{start}.{name}", "Expected `str` of length >= 1") for name in ("appName", "userId")]
+    assert not upstream.calls
+
+
 async def test_a_header_field_of_an_item_is_unknown_in_the_body(client: httpx.AsyncClient) -> None:
     body = {"registrations": [{"token": "t", "requestId": "k"}]}
     response = await client.post("/v1/PushNotifications/DeviceRegistrations/Batch", json=body)
@@ -176,7 +188,7 @@ async def test_query_parameters_arrive_typed(upstream: Upstream, client: httpx.A
         "tags": "k:v;k2:v 2;",
         "startDate": "2026-03-01T14:00:00+02:00",
         "pageSize": "7",
-        "pageToken": "",
+        "pageToken": '"1"',
     }
     assert (await client.get(SENDS, params=parameters)).status_code == 200
     assert upstream.request == push_notifications_pb2.ListPushNotificationsRequest(
@@ -186,6 +198,7 @@ async def test_query_parameters_arrive_typed(upstream: Upstream, client: httpx.A
         tags="k:v;k2:v 2;",
         start_date=Timestamp(seconds=NOON.seconds),
         page_size=7,
+        page_token='"1"',
     )
 
 
@@ -212,6 +225,7 @@ async def test_a_delete_takes_its_parameters_from_the_query(upstream: Upstream, 
         ("page_size=5", None, "Unknown query parameter `page_size`"),
         ("pageSize=x", "$.pageSize", "Expected `int`, got `str`"),
         ("pageSize=", "$.pageSize", "Expected a value without blanks"),
+        ("pageToken=", "$.pageToken", "Expected `str` of length >= 1"),
         ("pageSize=99999999999", "$.pageSize", "Expected `int` <= 2147483647"),
         ("status=failed", "$.status", "Expected one of SCHEDULED, PROCESSING, COMPLETED, CANCELED"),
         ("status=FAILED", "$.status", "Expected one of SCHEDULED, PROCESSING, COMPLETED, CANCELED"),
@@ -231,6 +245,12 @@ async def test_a_wrong_query_is_400_and_says_where(
     assert error["context"] == context
     assert error["message"] == message
     assert not upstream.calls
+
+
+async def test_a_status_that_no_push_notification_has_is_no_filter(client: httpx.AsyncClient) -> None:
+    [error] = (await client.get(SENDS, params={"status": "UNADDRESSABLE"})).json()["errors"]
+    assert error["context"] == "$.status"
+    assert error["message"] == "Expected one of SCHEDULED, QUEUED, SENT, FAILED, CANCELED"
 
 
 async def test_a_method_with_a_body_has_no_query(client: httpx.AsyncClient) -> None:

@@ -47,6 +47,11 @@ def test_what_is_missing_is_said_to_be_required() -> None:
     assert _problems(request) == {"token": "is required", "provider": "is required"}
 
 
+def test_a_value_that_is_not_possible_is_not_called_missing() -> None:
+    request = push_notifications_pb2.ListPushNotificationsRequest(status=types_pb2.DELIVERY_STATUS_UNADDRESSABLE)
+    assert _problems(request) == {"status": "is none of the possible values"}
+
+
 def test_problems_of_the_whole_and_of_its_elements_come_together() -> None:
     request = _send(types_pb2.Recipient(user_id="nobody"))
     request.request_id = "\u00e9"

@@ -78,7 +78,11 @@ def test_a_summary_is_the_first_sentence(text: str, expected: str) -> None:
         (Rules(string={"min_len": 1, "max_len": 9}), {"minLength": 1, "maxLength": 9}),
         (Rules(string={"max_bytes": 9}), {"maxLength": 9}),
         (Rules(string={"pattern": "^a$"}), {"pattern": "^a$"}),
-        (Rules(string={"pattern": "^a$"}, ignore=validate_pb2.IGNORE_IF_ZERO_VALUE), {"pattern": "^$|^a$"}),
+        (
+            Rules(string={"pattern": "^a$"}, ignore=validate_pb2.IGNORE_IF_ZERO_VALUE),
+            {"minLength": 1, "pattern": "^a$"},
+        ),
+        (Rules(string={"max_len": 9}, ignore=validate_pb2.IGNORE_IF_ZERO_VALUE), {"minLength": 1, "maxLength": 9}),
         (Rules(int32={"gte": 0, "lte": 5}), {"minimum": 0, "maximum": 5}),
         (Rules(double={"gte": 0.0}), {"minimum": 0.0}),
         (Rules(repeated={"min_items": 1, "max_items": 2}), {"minItems": 1, "maxItems": 2}),

@@ -39,6 +39,57 @@ def test_absent_fields_stay_absent_and_empty_ones_empty(renderer: Renderer) -> N
     assert renderer.compile(ContentSource(title="")).render({}) == Content(title="")
 
 
+GOOD_IMAGES = [
+    "https://img.example",
+    "https://img.example/a b.png?c#d",
+    "https://img.example:8443/a",
+    "https://user@img.example",
+    "https://[::1]/a",
+    "https://bücher.example/ä.png",
+]
+BAD_IMAGES = [
+    "http://img.example/a.png",
+    "https://",
+    "https:///a.png",
+    "https://?a",
+    "https://:443/a",
+    "https://@/a",
+    "https:// img.example",
+    "https://img.example\nx",
+    " https://img.example",
+    "//img.example/a.png",
+    "javascript:alert(1)",
+]
+
+
+@pytest.mark.parametrize("image", GOOD_IMAGES)
+def test_an_image_is_an_https_url_with_a_host(renderer: Renderer, image: str) -> None:
+    assert renderer.compile(ContentSource(image=image)).render({}).image == image
+    assert renderer.compile(ContentSource(image="{{ u }}")).render({"u": image}).image == image
+
+
+@pytest.mark.parametrize("image", BAD_IMAGES)
+def test_another_image_is_refused_or_fails_its_recipient(renderer: Renderer, image: str) -> None:
+    (problem,) = problems(renderer, ContentSource(image=image))
+    assert (problem.field, problem.message) == ("image", "must be an https URL with a host")
+    with pytest.raises(RenderError) as error:
+        renderer.compile(ContentSource(body="Hi", image="{{ u }}")).render({"u": image})
+    assert str(error.value) == "image: must be an https URL with a host"
+
+
+@pytest.mark.parametrize(
+    "image", ["", "{{ 'http://img.example' }}", "http://{{ u }}", "ftp{{ u }}", " {{ u }}", "{ u }"]
+)
+def test_an_image_that_can_not_become_one_is_refused_at_once(renderer: Renderer, image: str) -> None:
+    assert [problem.field for problem in problems(renderer, ContentSource(image=image))] == ["image"]
+
+
+def test_an_image_may_be_for_some_recipients_only(renderer: Renderer) -> None:
+    template = renderer.compile(ContentSource(image="{% if u %}https://img.example/{{ u }}{% endif %}"))
+    assert template.render({}) == Content(image=None)
+    assert template.render({"u": 1}) == Content(image="https://img.example/1")
+
+
 def test_a_missing_variable_is_empty_and_default_takes_its_place(show: Callable[..., str]) -> None:
     assert show("Hi {{ name }}!") == "Hi !"
     assert show("Hi {{ name | default: 'friend' }}!") == "Hi friend!"

@@ -30,7 +30,7 @@ from pharos.push.v1 import options_pb2 as pharos_dot_push_dot_v1_dot_options__pb
 from pharos.push.v1 import types_pb2 as pharos_dot_push_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19pharos/push/v1/apps.proto\x12\x0epharos.push.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a pharos/push/v1/credentials.proto\x1a\x1cpharos/push/v1/options.proto\x1a\x1apharos/push/v1/types.proto\"k\n\x11\x44\x65\x66\x61ultCredential\x12?\n\x0f\x63redential_type\x18\x01 \x01(\x0e\x32\x1e.pharos.push.v1.CredentialTypeB\x06\xbaH\x03\xc8\x01\x01\x12\x15\n\rcredential_id\x18\x02 \x01(\t\"\xd7\x01\n\x03\x41pp\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nis_default\x18\x02 \x01(\x08\x12>\n\x13\x64\x65\x66\x61ult_credentials\x18\x03 \x03(\x0b\x32!.pharos.push.v1.DefaultCredential\x12\x36\n\ncreated_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\x12\x36\n\nupdated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\"8\n\rGetAppRequest\x12\'\n\x08\x61pp_name\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x18@2\x0c^[a-z0-9_]+$\":\n\x0eGetAppResponse\x12(\n\x03\x61pp\x18\x01 \x01(\x0b\x32\x13.pharos.push.v1.AppB\x06\xbaH\x03\xc8\x01\x01\"\xe7\x01\n\x0fListAppsRequest\x12\x17\n\nis_default\x18\x01 \x01(\x08H\x00\x88\x01\x01\x12.\n\nstart_date\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_date\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\"\n\tpage_size\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x01H\x01\x88\x01\x01\x12\x1c\n\npage_token\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\x80 B\r\n\x0b_is_defaultB\x0c\n\n_page_size\"m\n\x10ListAppsResponse\x12!\n\x04\x61pps\x18\x01 \x03(\x0b\x32\x13.pharos.push.v1.App\x12\x36\n\npagination\x18\x02 \x01(\x0b\x32\x1a.pharos.push.v1.PaginationB\x06\xbaH\x03\xc8\x01\x01\"k\n\x10UpdateAppRequest\x12\'\n\x08\x61pp_name\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x18@2\x0c^[a-z0-9_]+$\x12\x1f\n\nis_default\x18\x02 \x01(\x08\x42\x06\xbaH\x03\xc8\x01\x01H\x00\x88\x01\x01\x42\r\n\x0b_is_default\"K\n\x11UpdateAppResponse\x12\x13\n\x0bresource_id\x18\x01 \x01(\t\x12!\n\x11resource_location\x18\x02 \x01(\tB\x06\xa2\xd4\x18\x02\x18\x01\"\xab\x01\n\x12GetAppStatsRequest\x12\'\n\x08\x61pp_name\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x18@2\x0c^[a-z0-9_]+$\x12\x36\n\x04\x66rom\x18\x02 \x01(\tB(\xbaH%r#2!^(?:[0-9]{4}-[0-9]{2}-[0-9]{2})?$\x12\x34\n\x02to\x18\x03 \x01(\tB(\xbaH%r#2!^(?:[0-9]{4}-[0-9]{2}-[0-9]{2})?$\"d\n\rDailyAppStats\x12\x0c\n\x04\x64\x61te\x18\x01 \x01(\t\x12\x0c\n\x04sent\x18\x02 \x01(\x03\x12\x0e\n\x06\x66\x61iled\x18\x03 \x01(\x03\x12\x10\n\x08\x63\x61nceled\x18\x04 \x01(\x03\x12\x15\n\runaddressable\x18\x05 \x01(\x03\"B\n\x13GetAppStatsResponse\x12+\n\x04\x64\x61ys\x18\x01 \x03(\x0b\x32\x1d.pharos.push.v1.DailyAppStats2\x96\x04\n\nAppService\x12{\n\x06GetApp\x12\x1d.pharos.push.v1.GetAppRequest\x1a\x1e.pharos.push.v1.GetAppResponse\"2\x82\xd3\xe4\x93\x02,\x12%/v1/PushNotifications/Apps/{app_name}b\x03\x61pp\x12q\n\x08ListApps\x12\x1f.pharos.push.v1.ListAppsRequest\x1a .pharos.push.v1.ListAppsResponse\"\"\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/PushNotifications/Apps\x12\x89\x01\n\tUpdateApp\x12 .pharos.push.v1.UpdateAppRequest\x1a!.pharos.push.v1.UpdateAppResponse\"7\xa2\xd4\x18\x03\x08\xca\x01\x82\xd3\xe4\x93\x02*2%/v1/PushNotifications/Apps/{app_name}:\x01*\x12\x8b\x01\n\x0bGetAppStats\x12\".pharos.push.v1.GetAppStatsRequest\x1a#.pharos.push.v1.GetAppStatsResponse\"3\x82\xd3\xe4\x93\x02-\x12+/v1/PushNotifications/Apps/{app_name}/Statsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19pharos/push/v1/apps.proto\x12\x0epharos.push.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a pharos/push/v1/credentials.proto\x1a\x1cpharos/push/v1/options.proto\x1a\x1apharos/push/v1/types.proto\"k\n\x11\x44\x65\x66\x61ultCredential\x12?\n\x0f\x63redential_type\x18\x01 \x01(\x0e\x32\x1e.pharos.push.v1.CredentialTypeB\x06\xbaH\x03\xc8\x01\x01\x12\x15\n\rcredential_id\x18\x02 \x01(\t\"\xd7\x01\n\x03\x41pp\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nis_default\x18\x02 \x01(\x08\x12>\n\x13\x64\x65\x66\x61ult_credentials\x18\x03 \x03(\x0b\x32!.pharos.push.v1.DefaultCredential\x12\x36\n\ncreated_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\x12\x36\n\nupdated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\"8\n\rGetAppRequest\x12\'\n\x08\x61pp_name\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x18@2\x0c^[a-z0-9_]+$\":\n\x0eGetAppResponse\x12(\n\x03\x61pp\x18\x01 \x01(\x0b\x32\x13.pharos.push.v1.AppB\x06\xbaH\x03\xc8\x01\x01\"\xea\x01\n\x0fListAppsRequest\x12\x17\n\nis_default\x18\x01 \x01(\x08H\x00\x88\x01\x01\x12.\n\nstart_date\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_date\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\"\n\tpage_size\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x01H\x01\x88\x01\x01\x12\x1f\n\npage_token\x18\x05 \x01(\tB\x0b\xbaH\x08r\x03\x18\x80 \xd8\x01\x01\x42\r\n\x0b_is_defaultB\x0c\n\n_page_size\"m\n\x10ListAppsResponse\x12!\n\x04\x61pps\x18\x01 \x03(\x0b\x32\x13.pharos.push.v1.App\x12\x36\n\npagination\x18\x02 \x01(\x0b\x32\x1a.pharos.push.v1.PaginationB\x06\xbaH\x03\xc8\x01\x01\"k\n\x10UpdateAppRequest\x12\'\n\x08\x61pp_name\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x18@2\x0c^[a-z0-9_]+$\x12\x1f\n\nis_default\x18\x02 \x01(\x08\x42\x06\xbaH\x03\xc8\x01\x01H\x00\x88\x01\x01\x42\r\n\x0b_is_default\"K\n\x11UpdateAppResponse\x12\x13\n\x0bresource_id\x18\x01 \x01(\t\x12!\n\x11resource_location\x18\x02 \x01(\tB\x06\xa2\xd4\x18\x02\x18\x01\"\xa7\x01\n\x12GetAppStatsRequest\x12\'\n\x08\x61pp_name\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x18@2\x0c^[a-z0-9_]+$\x12\x34\n\x04\x66rom\x18\x02 \x01(\tB&\xbaH#r\x1e\x32\x1c^[0-9]{4}-[0-9]{2}-[0-9]{2}$\xd8\x01\x01\x12\x32\n\x02to\x18\x03 \x01(\tB&\xbaH#r\x1e\x32\x1c^[0-9]{4}-[0-9]{2}-[0-9]{2}$\xd8\x01\x01\"d\n\rDailyAppStats\x12\x0c\n\x04\x64\x61te\x18\x01 \x01(\t\x12\x0c\n\x04sent\x18\x02 \x01(\x03\x12\x0e\n\x06\x66\x61iled\x18\x03 \x01(\x03\x12\x10\n\x08\x63\x61nceled\x18\x04 \x01(\x03\x12\x15\n\runaddressable\x18\x05 \x01(\x03\"B\n\x13GetAppStatsResponse\x12+\n\x04\x64\x61ys\x18\x01 \x03(\x0b\x32\x1d.pharos.push.v1.DailyAppStats2\x96\x04\n\nAppService\x12{\n\x06GetApp\x12\x1d.pharos.push.v1.GetAppRequest\x1a\x1e.pharos.push.v1.GetAppResponse\"2\x82\xd3\xe4\x93\x02,\x12%/v1/PushNotifications/Apps/{app_name}b\x03\x61pp\x12q\n\x08ListApps\x12\x1f.pharos.push.v1.ListAppsRequest\x1a .pharos.push.v1.ListAppsResponse\"\"\x82\xd3\xe4\x93\x02\x1c\x12\x1a/v1/PushNotifications/Apps\x12\x89\x01\n\tUpdateApp\x12 .pharos.push.v1.UpdateAppRequest\x1a!.pharos.push.v1.UpdateAppResponse\"7\xa2\xd4\x18\x03\x08\xca\x01\x82\xd3\xe4\x93\x02*2%/v1/PushNotifications/Apps/{app_name}:\x01*\x12\x8b\x01\n\x0bGetAppStats\x12\".pharos.push.v1.GetAppStatsRequest\x1a#.pharos.push.v1.GetAppStatsResponse\"3\x82\xd3\xe4\x93\x02-\x12+/v1/PushNotifications/Apps/{app_name}/Statsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -50,7 +50,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTAPPSREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_LISTAPPSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\007\032\005\030\350\007(\001'
   _globals['_LISTAPPSREQUEST'].fields_by_name['page_token']._loaded_options = None
-  _globals['_LISTAPPSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200 '
+  _globals['_LISTAPPSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\010r\003\030\200 \330\001\001'
   _globals['_LISTAPPSRESPONSE'].fields_by_name['pagination']._loaded_options = None
   _globals['_LISTAPPSRESPONSE'].fields_by_name['pagination']._serialized_options = b'\272H\003\310\001\001'
   _globals['_UPDATEAPPREQUEST'].fields_by_name['app_name']._loaded_options = None
@@ -62,9 +62,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETAPPSTATSREQUEST'].fields_by_name['app_name']._loaded_options = None
   _globals['_GETAPPSTATSREQUEST'].fields_by_name['app_name']._serialized_options = b'\272H\022r\020\030@2\014^[a-z0-9_]+$'
   _globals['_GETAPPSTATSREQUEST'].fields_by_name['from']._loaded_options = None
-  _globals['_GETAPPSTATSREQUEST'].fields_by_name['from']._serialized_options = b'\272H%r#2!^(?:[0-9]{4}-[0-9]{2}-[0-9]{2})?$'
+  _globals['_GETAPPSTATSREQUEST'].fields_by_name['from']._serialized_options = b'\272H#r\0362\034^[0-9]{4}-[0-9]{2}-[0-9]{2}$\330\001\001'
   _globals['_GETAPPSTATSREQUEST'].fields_by_name['to']._loaded_options = None
-  _globals['_GETAPPSTATSREQUEST'].fields_by_name['to']._serialized_options = b'\272H%r#2!^(?:[0-9]{4}-[0-9]{2}-[0-9]{2})?$'
+  _globals['_GETAPPSTATSREQUEST'].fields_by_name['to']._serialized_options = b'\272H#r\0362\034^[0-9]{4}-[0-9]{2}-[0-9]{2}$\330\001\001'
   _globals['_APPSERVICE'].methods_by_name['GetApp']._loaded_options = None
   _globals['_APPSERVICE'].methods_by_name['GetApp']._serialized_options = b'\202\323\344\223\002,\022%/v1/PushNotifications/Apps/{app_name}b\003app'
   _globals['_APPSERVICE'].methods_by_name['ListApps']._loaded_options = None
@@ -82,19 +82,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETAPPRESPONSE']._serialized_start=614
   _globals['_GETAPPRESPONSE']._serialized_end=672
   _globals['_LISTAPPSREQUEST']._serialized_start=675
-  _globals['_LISTAPPSREQUEST']._serialized_end=906
-  _globals['_LISTAPPSRESPONSE']._serialized_start=908
-  _globals['_LISTAPPSRESPONSE']._serialized_end=1017
-  _globals['_UPDATEAPPREQUEST']._serialized_start=1019
-  _globals['_UPDATEAPPREQUEST']._serialized_end=1126
-  _globals['_UPDATEAPPRESPONSE']._serialized_start=1128
-  _globals['_UPDATEAPPRESPONSE']._serialized_end=1203
-  _globals['_GETAPPSTATSREQUEST']._serialized_start=1206
-  _globals['_GETAPPSTATSREQUEST']._serialized_end=1377
-  _globals['_DAILYAPPSTATS']._serialized_start=1379
-  _globals['_DAILYAPPSTATS']._serialized_end=1479
-  _globals['_GETAPPSTATSRESPONSE']._serialized_start=1481
-  _globals['_GETAPPSTATSRESPONSE']._serialized_end=1547
-  _globals['_APPSERVICE']._serialized_start=1550
-  _globals['_APPSERVICE']._serialized_end=2084
+  _globals['_LISTAPPSREQUEST']._serialized_end=909
+  _globals['_LISTAPPSRESPONSE']._serialized_start=911
+  _globals['_LISTAPPSRESPONSE']._serialized_end=1020
+  _globals['_UPDATEAPPREQUEST']._serialized_start=1022
+  _globals['_UPDATEAPPREQUEST']._serialized_end=1129
+  _globals['_UPDATEAPPRESPONSE']._serialized_start=1131
+  _globals['_UPDATEAPPRESPONSE']._serialized_end=1206
+  _globals['_GETAPPSTATSREQUEST']._serialized_start=1209
+  _globals['_GETAPPSTATSREQUEST']._serialized_end=1376
+  _globals['_DAILYAPPSTATS']._serialized_start=1378
+  _globals['_DAILYAPPSTATS']._serialized_end=1478
+  _globals['_GETAPPSTATSRESPONSE']._serialized_start=1480
+  _globals['_GETAPPSTATSRESPONSE']._serialized_end=1546
+  _globals['_APPSERVICE']._serialized_start=1549
+  _globals['_APPSERVICE']._serialized_end=2083
 # @@protoc_insertion_point(module_scope)

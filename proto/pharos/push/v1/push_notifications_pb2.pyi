@@ -192,9 +192,9 @@ class Overrides(_message.Message):
     FCM_JSON_FIELD_NUMBER: _builtins.int
     APN_JSON_FIELD_NUMBER: _builtins.int
     fcm_json: _builtins.bytes
-    """Merged into FCM's `message`."""
+    """Merged into FCM's `message`, as these fields of it: data, notification, android, webpush, apns, fcmOptions."""
     apn_json: _builtins.bytes
-    """Merged into the APNs payload."""
+    """Merged into the APNs payload: `aps`, and what the app reads beside it."""
     def __init__(
         self,
         *,
@@ -285,7 +285,7 @@ class SendPushNotificationRequest(_message.Message):
     sound: _builtins.str
     """The sound's name, or `default`."""
     image: _builtins.str
-    """URL (https) of an image. A Liquid template."""
+    """URL (https, with a host) of an image. A Liquid template; a recipient for whom it renders empty gets no image."""
     badge: _builtins.int
     """The number on the app's icon; 0 removes it."""
     click_action: _builtins.str
@@ -830,7 +830,7 @@ class ListPushNotificationsRequest(_message.Message):
     operation_id: _builtins.str
     """Only of this operation."""
     status: _types_pb2.DeliveryStatus.ValueType
-    """Only with this status."""
+    """Only with this status. An unaddressable recipient has no push notification."""
     user: _builtins.str
     """Only to this user."""
     provider: _types_pb2.Provider.ValueType

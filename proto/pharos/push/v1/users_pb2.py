@@ -29,7 +29,7 @@ from pharos.push.v1 import options_pb2 as pharos_dot_push_dot_v1_dot_options__pb
 from pharos.push.v1 import types_pb2 as pharos_dot_push_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1apharos/push/v1/users.proto\x12\x0epharos.push.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cpharos/push/v1/options.proto\x1a\x1apharos/push/v1/types.proto\"\xba\x01\n\x04User\x12\n\n\x02id\x18\x01 \x01(\t\x12\x36\n\ncreated_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\x12\x36\n\nupdated_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\x12\x36\n\ndeleted_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xa2\xd4\x18\x02\x10\x01\"l\n\x0eGetUserRequest\x12Z\n\x07user_id\x18\x01 \x01(\tBI\xbaHFrD2B^comms_(?:pushnotification)?user_[0-7][a-hjkmnpqrstv-z0-9]{25,34}$\"=\n\x0fGetUserResponse\x12*\n\x04user\x18\x01 \x01(\x0b\x32\x14.pharos.push.v1.UserB\x06\xbaH\x03\xc8\x01\x01\"b\n\x10ListUsersRequest\x12\"\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x01H\x00\x88\x01\x01\x12\x1c\n\npage_token\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80 B\x0c\n\n_page_size\"p\n\x11ListUsersResponse\x12#\n\x05users\x18\x01 \x03(\x0b\x32\x14.pharos.push.v1.User\x12\x36\n\npagination\x18\x02 \x01(\x0b\x32\x1a.pharos.push.v1.PaginationB\x06\xbaH\x03\xc8\x01\x01\"o\n\x11\x44\x65leteUserRequest\x12Z\n\x07user_id\x18\x01 \x01(\tBI\xbaHFrD2B^comms_(?:pushnotification)?user_[0-7][a-hjkmnpqrstv-z0-9]{25,34}$\"L\n\x12\x44\x65leteUserResponse\x12\x13\n\x0bresource_id\x18\x01 \x01(\t\x12!\n\x11resource_location\x18\x02 \x01(\tB\x06\xa2\xd4\x18\x02\x18\x01\x32\xaf\x03\n\x0bUserService\x12\x9c\x01\n\x07GetUser\x12\x1e.pharos.push.v1.GetUserRequest\x1a\x1f.pharos.push.v1.GetUserResponse\"P\x82\xd3\xe4\x93\x02J\x12%/v1/PushNotifications/Users/{user_id}Z\x1b\x12\x13/v1/Users/{user_id}b\x04userb\x04user\x12u\n\tListUsers\x12 .pharos.push.v1.ListUsersRequest\x1a!.pharos.push.v1.ListUsersResponse\"#\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/PushNotifications/Users\x12\x89\x01\n\nDeleteUser\x12!.pharos.push.v1.DeleteUserRequest\x1a\".pharos.push.v1.DeleteUserResponse\"4\xa2\xd4\x18\x03\x08\xca\x01\x82\xd3\xe4\x93\x02\'*%/v1/PushNotifications/Users/{user_id}b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1apharos/push/v1/users.proto\x12\x0epharos.push.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cpharos/push/v1/options.proto\x1a\x1apharos/push/v1/types.proto\"\xba\x01\n\x04User\x12\n\n\x02id\x18\x01 \x01(\t\x12\x36\n\ncreated_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\x12\x36\n\nupdated_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\x12\x36\n\ndeleted_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xa2\xd4\x18\x02\x10\x01\"l\n\x0eGetUserRequest\x12Z\n\x07user_id\x18\x01 \x01(\tBI\xbaHFrD2B^comms_(?:pushnotification)?user_[0-7][a-hjkmnpqrstv-z0-9]{25,34}$\"=\n\x0fGetUserResponse\x12*\n\x04user\x18\x01 \x01(\x0b\x32\x14.pharos.push.v1.UserB\x06\xbaH\x03\xc8\x01\x01\"e\n\x10ListUsersRequest\x12\"\n\tpage_size\x18\x01 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x01H\x00\x88\x01\x01\x12\x1f\n\npage_token\x18\x02 \x01(\tB\x0b\xbaH\x08r\x03\x18\x80 \xd8\x01\x01\x42\x0c\n\n_page_size\"p\n\x11ListUsersResponse\x12#\n\x05users\x18\x01 \x03(\x0b\x32\x14.pharos.push.v1.User\x12\x36\n\npagination\x18\x02 \x01(\x0b\x32\x1a.pharos.push.v1.PaginationB\x06\xbaH\x03\xc8\x01\x01\"o\n\x11\x44\x65leteUserRequest\x12Z\n\x07user_id\x18\x01 \x01(\tBI\xbaHFrD2B^comms_(?:pushnotification)?user_[0-7][a-hjkmnpqrstv-z0-9]{25,34}$\"L\n\x12\x44\x65leteUserResponse\x12\x13\n\x0bresource_id\x18\x01 \x01(\t\x12!\n\x11resource_location\x18\x02 \x01(\tB\x06\xa2\xd4\x18\x02\x18\x01\x32\xaf\x03\n\x0bUserService\x12\x9c\x01\n\x07GetUser\x12\x1e.pharos.push.v1.GetUserRequest\x1a\x1f.pharos.push.v1.GetUserResponse\"P\x82\xd3\xe4\x93\x02J\x12%/v1/PushNotifications/Users/{user_id}Z\x1b\x12\x13/v1/Users/{user_id}b\x04userb\x04user\x12u\n\tListUsers\x12 .pharos.push.v1.ListUsersRequest\x1a!.pharos.push.v1.ListUsersResponse\"#\x82\xd3\xe4\x93\x02\x1d\x12\x1b/v1/PushNotifications/Users\x12\x89\x01\n\nDeleteUser\x12!.pharos.push.v1.DeleteUserRequest\x1a\".pharos.push.v1.DeleteUserResponse\"4\xa2\xd4\x18\x03\x08\xca\x01\x82\xd3\xe4\x93\x02\'*%/v1/PushNotifications/Users/{user_id}b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -49,7 +49,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTUSERSREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_LISTUSERSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\007\032\005\030\350\007(\001'
   _globals['_LISTUSERSREQUEST'].fields_by_name['page_token']._loaded_options = None
-  _globals['_LISTUSERSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\200 '
+  _globals['_LISTUSERSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\010r\003\030\200 \330\001\001'
   _globals['_LISTUSERSRESPONSE'].fields_by_name['pagination']._loaded_options = None
   _globals['_LISTUSERSRESPONSE'].fields_by_name['pagination']._serialized_options = b'\272H\003\310\001\001'
   _globals['_DELETEUSERREQUEST'].fields_by_name['user_id']._loaded_options = None
@@ -69,13 +69,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETUSERRESPONSE']._serialized_start=495
   _globals['_GETUSERRESPONSE']._serialized_end=556
   _globals['_LISTUSERSREQUEST']._serialized_start=558
-  _globals['_LISTUSERSREQUEST']._serialized_end=656
-  _globals['_LISTUSERSRESPONSE']._serialized_start=658
-  _globals['_LISTUSERSRESPONSE']._serialized_end=770
-  _globals['_DELETEUSERREQUEST']._serialized_start=772
-  _globals['_DELETEUSERREQUEST']._serialized_end=883
-  _globals['_DELETEUSERRESPONSE']._serialized_start=885
-  _globals['_DELETEUSERRESPONSE']._serialized_end=961
-  _globals['_USERSERVICE']._serialized_start=964
-  _globals['_USERSERVICE']._serialized_end=1395
+  _globals['_LISTUSERSREQUEST']._serialized_end=659
+  _globals['_LISTUSERSRESPONSE']._serialized_start=661
+  _globals['_LISTUSERSRESPONSE']._serialized_end=773
+  _globals['_DELETEUSERREQUEST']._serialized_start=775
+  _globals['_DELETEUSERREQUEST']._serialized_end=886
+  _globals['_DELETEUSERRESPONSE']._serialized_start=888
+  _globals['_DELETEUSERRESPONSE']._serialized_end=964
+  _globals['_USERSERVICE']._serialized_start=967
+  _globals['_USERSERVICE']._serialized_end=1398
 # @@protoc_insertion_point(module_scope)
