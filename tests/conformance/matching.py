@@ -26,7 +26,7 @@ _FORMS: Mapping[str, re.Pattern[str]] = {
 }
 _FORM = re.compile(r"<([a-z0-9 ]+)>")
 _SECONDS = re.compile(r"(unix time in|about) (\d+)s")
-_LATE: Final = 60  # seconds that may have passed since what a form counts from
+_LATE: Final = 60  # seconds that may have passed since what a form counts from, and no more than half of its own
 
 
 def differences(expected: Any, found: Any, *, more: bool = False, path: str = "$") -> Iterator[str]:
@@ -73,7 +73,7 @@ def _is_near(found: str, seconds: int, *, unix: bool) -> bool:
     if not (digits.isascii() and digits.isdecimal()) or (not unix and digits == found):
         return False
     left = int(digits) - (time.time() if unix else 0)
-    return seconds - _LATE <= left <= seconds
+    return seconds - min(_LATE, seconds / 2) <= left <= seconds
 
 
 def _object(expected: Mapping[str, Any], found: Any, *, more: bool, path: str) -> Iterator[str]:

@@ -136,8 +136,9 @@ class Run:
 
     async def _pushes(self, expected: Mapping[str, Any]) -> list[str]:
         found = await self.sandbox.pushes(expected)
-        texts = {token: [push.text for push in found.get(token, ())] for token in expected}
-        return list(differences(dict(expected), texts, path="pushes"))
+        texts = {token: sorted(push.text for push in found.get(token, ())) for token in expected}
+        wanted = {token: sorted(bodies) for token, bodies in expected.items()}  # nobody promises an order
+        return list(differences(wanted, texts, path="pushes"))
 
     async def _messages(self, expected: Mapping[str, Any]) -> list[str]:
         """Compares whole messages, of which a case names the members that matter to it."""
