@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import yaml
 
-_MORE: Final = {"times", "at_once", "lacks"}
+_MORE: Final = {"times", "at_once", "lacks", "walk"}
 FOLDER: Final = Path(__file__).parent
 METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 _SENT: Final = {"json", "text", "headers", "auth", "query"}

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator, Mapping
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
 
 _TAIL = r"[0-7][a-hjkmnpqrstv-z0-9]{25}"
 _FORMS: Mapping[str, re.Pattern[str]] = {
     name: re.compile(pattern, re.ASCII)
     for name, pattern in {
         "user id": f"comms_pushnotificationuser_{_TAIL}",
-        "registration id": r"comms_device_registration_[a-hjkmnpqrstv-z0-9]{26,34}",
-        "credential id": r"comms_credential_[a-hjkmnpqrstv-z0-9]{26,34}",
+        "registration id": f"comms_device_registration_{_TAIL}",
+        "credential id": f"comms_credential_{_TAIL}",
         "notification id": f"comms_pushnotification_{_TAIL}",
         "operation id": f"comms_operation_{_TAIL}",
         "time": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ",
@@ -22,7 +24,9 @@ _FORMS: Mapping[str, re.Pattern[str]] = {
         "url": r"https?://\S+",
     }.items()
 }
-_FORM = re.compile(r"<([a-z ]+)>")
+_FORM = re.compile(r"<([a-z0-9 ]+)>")
+_SECONDS = re.compile(r"(unix time in|about) (\d+)s")
+_LATE: Final = 60  # seconds that may have passed since what a form counts from, and no more than half of its own
 
 
 def differences(expected: Any, found: Any, *, more: bool = False, path: str = "$") -> Iterator[str]:
@@ -41,14 +45,35 @@ def differences(expected: Any, found: Any, *, more: bool = False, path: str = "$
 
 def _text(expected: str, found: Any, path: str) -> Iterator[str]:
     form = _FORM.fullmatch(expected)
-    if form is None:
-        if found != expected:
-            yield f"{path}: expected {expected!r}, found {found!r}"
-    elif form[1] == "number":
-        if isinstance(found, bool) or not isinstance(found, int | float):
-            yield f"{path}: expected a number, found {found!r}"
-    elif form[1] != "anything" and not (isinstance(found, str) and _FORMS[form[1]].fullmatch(found)):
-        yield f"{path}: expected {expected}, found {found!r}"
+    if not (found == expected if form is None else _has_form(form[1], found)):
+        yield f"{path}: expected {expected!r}, found {found!r}"
+
+
+def _has_form(form: str, found: Any) -> bool:
+    if form == "anything":
+        return True
+    if form == "number":
+        return isinstance(found, int | float) and not isinstance(found, bool)
+    return isinstance(found, str) and _is_such_text(form, found)
+
+
+def _is_such_text(form: str, found: str) -> bool:
+    seconds = _SECONDS.fullmatch(form)
+    if seconds is not None:
+        return _is_near(found, int(seconds[2]), unix=seconds[1] != "about")
+    if form == "today":
+        now = datetime.now(UTC)
+        return found in {str(when.date()) for when in (now, now - timedelta(seconds=_LATE))}
+    return _FORMS[form].fullmatch(found) is not None
+
+
+def _is_near(found: str, seconds: int, *, unix: bool) -> bool:
+    """Whether the text is so many seconds from now, as Unix time or as `90s`, less what passed on the way here."""
+    digits = found if unix else found.removesuffix("s")
+    if not (digits.isascii() and digits.isdecimal()) or (not unix and digits == found):
+        return False
+    left = int(digits) - (time.time() if unix else 0)
+    return seconds - min(_LATE, seconds / 2) <= left <= seconds
 
 
 def _object(expected: Mapping[str, Any], found: Any, *, more: bool, path: str) -> Iterator[str]:

@@ -9,7 +9,7 @@ import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -20,8 +20,10 @@ from tests.conformance.matching import differences
 
 _VARIABLE = re.compile(r"\$\{(\w+(?::-?\w+)?)\}")
 _PATIENCE = 60.0  # seconds for the events of a step
+_MOST_PAGES = 100  # of a list that is read to its end
 _LONG = re.compile(r"\$\{(\w)\*(\d+)\}")
 _AHEAD = re.compile(r"(-?\d+)([sdmh])")
+_DAYS = re.compile(r"(-?\d+)d")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _STEP_OF_PATH = re.compile(r"\.(\w+)|\[(\d+)\]")
 
@@ -64,7 +66,8 @@ class Run:
 
     async def _exchange(self, step: dict[str, Any]) -> tuple[httpx.Response, list[str]]:
         """Sends the request, or so many equal ones; the first answer, and what is wrong with any of them."""
-        responses = await asyncio.gather(*(self._request(step) for _ in range(step.get("at_once", 1))))
+        send = self._to_the_end if "walk" in step else self._request
+        responses = await asyncio.gather(*(send(step) for _ in range(step.get("at_once", 1))))
         return responses[0], [problem for each in responses for problem in _problems(step, each)]
 
     async def _request(self, step: dict[str, Any]) -> httpx.Response:
@@ -78,6 +81,22 @@ class Run:
         finally:
             await response.aclose()
         return response
+
+    async def _to_the_end(self, step: dict[str, Any]) -> httpx.Response:
+        """All pages of a list from the first to the last, as one answer that has all elements and counts the pages."""
+        elements: list[Any] = []
+        query = step.get("send", {}).get("query", {})
+        for pages in range(1, _MOST_PAGES + 1):
+            response = await self._request({**step, "send": {**step.get("send", {}), "query": query}})
+            if not response.is_success:
+                return response
+            page = response.json()
+            elements.extend(page[step["walk"]])
+            query = {**query, "pageToken": page["pagination"]["next"]}
+            if query["pageToken"] is None:
+                document = {step["walk"]: elements, "pages": pages}
+                return httpx.Response(response.status_code, headers=response.headers, json=document)
+        raise AssertionError(f"after {_MOST_PAGES} pages the list has no end")
 
     def _built(self, step: dict[str, Any]) -> httpx.Request:
         [method] = step.keys() & set(METHODS)
@@ -117,8 +136,9 @@ class Run:
 
     async def _pushes(self, expected: Mapping[str, Any]) -> list[str]:
         found = await self.sandbox.pushes(expected)
-        texts = {token: [push.text for push in found.get(token, ())] for token in expected}
-        return list(differences(dict(expected), texts, path="pushes"))
+        texts = {token: sorted(push.text for push in found.get(token, ())) for token in expected}
+        wanted = {token: sorted(bodies) for token, bodies in expected.items()}  # nobody promises an order
+        return list(differences(wanted, texts, path="pushes"))
 
     async def _messages(self, expected: Mapping[str, Any]) -> list[str]:
         """Compares whole messages, of which a case names the members that matter to it."""
@@ -214,6 +234,9 @@ def _variable(name: str, variables: Mapping[str, Any]) -> Any:
     name, _, part = name.partition(":")
     if name == "in":
         return _from_now(part)
+    days = _DAYS.fullmatch(part)
+    if days is not None:
+        return str(date.fromisoformat(variables[name]) + timedelta(days=int(days[1])))
     return variables[name].rpartition("_")[2] if part else variables[name]
 
 
