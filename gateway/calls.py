@@ -113,7 +113,10 @@ class EventEndpoint:
 
     async def __call__(self, request: Request, variables: Mapping[str, str]) -> ASGIApp:
         metadata = call_metadata(request)
-        message = await self._reader.read(request, variables)
+        try:
+            message = await self._reader.read(request, variables)
+        except RequestError as error:
+            raise error.malformed from None
         return EventStream(
             self._call(message, metadata=metadata),
             self._events,

@@ -257,15 +257,15 @@ def choice_problems(
 
 
 class MalformedError(ApiError):
-    """400 for a body with parts of a wrong type; `sound` are the constructor's arguments for what is left of it."""
+    """400 for what has parts of a wrong type; `sound` are the constructor's arguments for what is left of it."""
 
-    def __init__(self, problems: list[Problem], sound: dict[str, Any]) -> None:
+    def __init__(self, problems: list[Problem], sound: Mapping[str, Any] | None = None) -> None:
         super().__init__(HTTPStatus.BAD_REQUEST, *problems[:MAX_PROBLEMS])
-        self.sound = sound
+        self.sound = dict(sound or {})
 
     def joined(self, others: Iterable[Problem]) -> ApiError:
         """The same with problems of the sound part, but for those that come of what was taken out."""
-        paths = [problem.context or "$" for problem in self.problems]
+        paths = [problem.context for problem in self.problems if problem.context is not None]
         return invalid([*self.problems, *(other for other in others if not _comes_of(other, paths))])
 
 

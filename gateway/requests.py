@@ -24,7 +24,7 @@ _MAX_PARAMETERS = 100
 
 
 class RequestError(Exception):
-    """A request with a malformed body. ``sound`` is what of it can still be held against the rules, and no more."""
+    """A malformed request. ``sound`` is what of it can still be held against the rules, and nothing else."""
 
     def __init__(self, malformed: MalformedError, sound: Message) -> None:
         super().__init__(str(malformed))
@@ -54,12 +54,15 @@ class RequestReader:
         arguments = _read_path(self._path, variables, problems)
         arguments |= self._read_query(request.scope["query_string"], problems)
         arguments |= _read_headers(self._headers, request.headers, problems)
-        if problems:
-            raise invalid(problems)
         try:
-            return self._message(**arguments, **await self._read_body(request))
+            arguments |= await self._read_body(request)
         except MalformedError as malformed:
-            raise RequestError(malformed, self._message(**arguments, **malformed.sound)) from None
+            arguments |= malformed.sound
+            problems.extend(malformed.problems)
+        message = self._message(**arguments)
+        if problems:
+            raise RequestError(MalformedError(problems), message)
+        return message
 
     def _read_query(self, query: bytes, problems: list[Problem]) -> dict[str, Any]:
         parameters = _parameters(query)

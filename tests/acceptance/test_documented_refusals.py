@@ -170,3 +170,8 @@ async def test_filters_that_break_rules_and_mean_nothing_are_told_together(rest:
 
     contexts = {error["context"] for error in refused.json()["errors"]}
     assert contexts == {"$.pageSize", "$.tags", "$.user", "$.endDate"}
+
+    refused = await rest.get("/v1/PushNotifications", params={**query, "status": "BAD", "pageSize": "x", "y": "z"})
+
+    contexts = {error["context"] for error in refused.json()["errors"]}
+    assert contexts == {"$.pageSize", "$.tags", "$.user", "$.status", None}
