@@ -93,7 +93,7 @@ async def test_devices_are_registered_in_batches(rest: httpx.AsyncClient, changi
     assert re.fullmatch(REGISTRATION_ID, done["resourceId"])
     url = f"{changing.url}/v1/PushNotifications/DeviceRegistrations/{done['resourceId']}"
     assert done == {"resourceId": done["resourceId"], "resourceLocation": url}
-    assert refused == {"error": "user_id: there is no such user"}
+    assert refused == {"error": "there is no such user", "context": "$.registrations[1].userId"}
     again = await rest.post(f"{version}/PushNotifications/DeviceRegistrations/Batch", json=body, headers=key)
     assert again.json() == accepted.json()
     assert again.headers["idempotent-replayed"] == "true"
