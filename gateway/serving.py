@@ -13,6 +13,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway.app import Gateway
+from gateway.lingering import LingeringTransport
 
 _MAX_HEAD: Final = 64 * 1024
 _HEAD_SECONDS: Final = 15.0
@@ -30,7 +31,8 @@ class BoundedHttp(HttpToolsProtocol):
     _head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
-        super().connection_made(transport)
+        lingering = LingeringTransport(transport, self._is_receiving, self.connection_lost)
+        super().connection_made(lingering)  # type: ignore[arg-type]  # it has all of a transport
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -51,6 +53,9 @@ class BoundedHttp(HttpToolsProtocol):
         self._head_bytes += len(data)
         if self._in_head and self._head_bytes > _MAX_HEAD and not self.transport.is_closing():
             self.send_400_response("Request head too large.")
+
+    def _is_receiving(self) -> bool:
+        return self.cycle is not None and self.cycle.more_body
 
     def _expect_head(self) -> None:
         self._in_head = True
