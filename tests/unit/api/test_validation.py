@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from google.protobuf.message import Message
 from pharos.push.v1 import device_registrations_pb2, push_notifications_pb2, types_pb2, users_pb2
+from protovalidate import Validator
 
+from server.api import validation
 from server.api.validation import check
 from server.domain.errors import Invalid
 
@@ -58,18 +61,36 @@ def test_problems_of_the_whole_and_of_its_elements_come_together() -> None:
     assert set(_problems(request)) == {"to[0].user_id", "request_id"}
 
 
-def test_at_most_50_problems_are_told_and_found_quickly() -> None:
+class _Counting:
+    """The validator, and how many violations it was made to collect."""
+
+    def __init__(self) -> None:
+        self.collected = 0
+        self._validator = Validator()
+
+    def collect_violations(self, message: Message, *, fail_fast: bool) -> Sequence[Any]:
+        found = self._validator.collect_violations(message, fail_fast=fail_fast)
+        self.collected += len(found)
+        return found
+
+
+@pytest.fixture
+def validator(monkeypatch: pytest.MonkeyPatch) -> _Counting:
+    counting = _Counting()
+    monkeypatch.setattr(validation, "_validator", counting)
+    return counting
+
+
+def test_at_most_50_problems_are_told_and_no_more_are_looked_for(validator: _Counting) -> None:
     request = _send(*[types_pb2.Recipient(token="t")] * 10_000)
-    began = time.process_time()
     assert list(_problems(request)) == [f"to[{index}]" for index in range(50)]
-    assert time.process_time() - began < 0.2
+    assert validator.collected <= 51
 
 
-def test_a_huge_map_of_wrong_values_is_refused_quickly() -> None:
+def test_of_a_huge_map_of_wrong_values_only_the_first_is_looked_for(validator: _Counting) -> None:
     recipient = types_pb2.Recipient(user_id=_USER, variables={"k" * 257 + str(n): "" for n in range(50_000)})
-    began = time.process_time()
-    assert len(_problems(_send(recipient))) <= 50
-    assert time.process_time() - began < 1
+    assert len(_problems(_send(recipient))) == 1
+    assert validator.collected <= 3
 
 
 @pytest.mark.parametrize(
