@@ -30,11 +30,10 @@ class Retention:
             days = [row["day"] for row in await connection.fetch(_SQL.days, self._kept)]
         for day in days:
             await self._remove(day)
-        for statement in (_SQL.delete_events, _SQL.forget_totals):
-            await self._run(statement)
+        await self._run(_SQL.delete_events, self._kept)
+        await self._run(_SQL.forget_totals)
 
-    async def _run(self, statement: str) -> None:
-        arguments = (self._kept,) if "$1" in statement else ()
+    async def _run(self, statement: str, *arguments: object) -> None:
         await transactions.run_statement(self._database, lambda connection: connection.execute(statement, *arguments))
 
     async def _remove(self, day: date) -> None:

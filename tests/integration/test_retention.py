@@ -46,6 +46,25 @@ async def test_a_feed_keeps_everything_behind_its_first_recent_event(database: D
         assert [row["seq"] for row in await connection.fetch("select seq from events order by seq")] == [2, 3, 4]
 
 
+async def test_an_apps_totals_outlive_its_operations_and_go_with_the_app(database: Database, account: UUID) -> None:
+    old = await _operation(database, account, accepted_days_ago=9, ended_days_ago=9)
+    async with database.connection() as connection:
+        app = await connection.fetchval(
+            "insert into apps (account_id, name, is_default) values ($1, 'shop', true) returning app_id", account
+        )
+        for each in (app, UUID(int=1)):  # the second is of an app that was deleted
+            await connection.execute(
+                "insert into app_days (account_id, app_id, day, sent) values ($1, $2, current_date - 9, 5)",
+                account,
+                each,
+            )
+    await Retention(database, WEEK).enforce()
+    assert (await _kept(database, old))["operations"] == 0
+    async with database.connection() as connection:
+        kept = await connection.fetch("select app_id, sent from app_days")
+    assert [tuple(row) for row in kept] == [(app, 5)]
+
+
 async def test_two_processes_at_once_do_no_harm(database: Database, account: UUID) -> None:
     old = await _operation(database, account, accepted_days_ago=9, ended_days_ago=9)
     await asyncio.gather(*(Retention(database, WEEK).enforce() for _ in range(4)))
