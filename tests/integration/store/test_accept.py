@@ -50,6 +50,21 @@ async def test_recipients_come_back_as_they_were_sent(sending: Sending) -> None:
     assert job.deadline - job.due_at == timedelta(seconds=60)
 
 
+async def test_i19_ids_made_within_one_millisecond_are_in_the_order_in_which_they_were_made(sending: Sending) -> None:
+    async with sending.database.connection() as connection:
+        await connection.execute("create temp table made (n serial, a uuid, b uuid)")
+        await connection.execute(
+            "do $$ begin for i in 1..2000 loop"
+            " insert into made (a, b) values (new_id(), new_operation_id());"
+            " end loop; end $$"
+        )
+        made = await connection.fetch("select a, b from made order by n")
+    for column in ("a", "b"):
+        ids = [row[column] for row in made]
+        assert ids == sorted(ids)
+        assert len({each.int >> 80 for each in ids}) < len(ids) / 2  # else no two were of the same millisecond
+
+
 async def test_i3_a_send_whose_last_statement_fails_leaves_nothing(sending: Sending) -> None:
     today = f"batches_{datetime.now(UTC):%Y%m%d}"
     await sending.fetch(f"drop table {today}")
