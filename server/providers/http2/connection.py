@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import cast
 
 from server.providers import tls
 from server.providers.http2 import frames
 from server.providers.http2.blocks import RequestBlocks, ResponseBlocks, UnsendableHeader
 from server.providers.http2.exchange import LARGEST_ANSWER, Exchange
 from server.providers.http2.frames import ConnectionBroken, ErrorCode, Setting, StreamBroken
+from server.providers.http2.limits import Limits
+from server.providers.http2.outbox import Outbox
+from server.providers.http2.owner import Owner
 from server.providers.http2.reader import LARGEST_BLOCK, FrameReader
+from server.providers.http2.upkeep import Step, Timing, Upkeep
 from server.providers.transport import CertificateRefusedError, NotSentError, TransportError, UnknownOutcomeError
 
 UNKNOWNS_TO_RETIRE = 3
@@ -20,44 +23,10 @@ UNKNOWNS_TO_RETIRE = 3
 _STREAM_WINDOW = 2 * LARGEST_ANSWER
 _RECEIVE_WINDOW = 1 << 24
 _WRITE_BUFFER = 64 * 1024
-_MOST_OWED = 1000  # acknowledgements that a peer asks for and does not take
 _ONE_FRAME = frames.DEFAULT_FRAME_SIZE  # the least that a peer allows
 _LAST_ID = frames.LAST_STREAM_ID
 _OK, _MULTIPLE_CHOICES, _FORBIDDEN = 200, 300, 403
 _HEAD = frames.HEADER.pack
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """In seconds.
-
-    ``connect`` includes the peer's SETTINGS. ``ping`` and ``idle_ping`` are how long the peer may be silent, with and
-    without open requests, until it is asked whether it is there; ``idle`` is without requests. ``close`` is how long
-    a close may take to be clean.
-    """
-
-    connect: float = 10.0
-    ping: float = 15.0
-    idle_ping: float = 60.0
-    ping_answer: float = 10.0
-    idle: float = 300.0
-    close: float = 5.0
-
-
-class Owner(Protocol):
-    """What a connection tells whoever gives it requests."""
-
-    def has_room(self, connection: Connection) -> None:
-        """It may take another request."""
-
-    def not_sent(self, exchange: Exchange, error: NotSentError) -> None:
-        """The peer certainly did not process a request that its caller still waits for."""
-
-    def was_retired(self, connection: Connection) -> None:
-        """It takes no more requests."""
-
-    def was_lost(self, connection: Connection) -> None:
-        """It has ended; the fate of its requests has been told."""
 
 
 class Connection(asyncio.Protocol):
@@ -71,11 +40,10 @@ class Connection(asyncio.Protocol):
         self, owner: Owner, blocks: RequestBlocks, responses: ResponseBlocks, streams: int, *, proof: bool
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        now = self._loop.time()
+        self._upkeep = Upkeep(self._loop.time())
         self.ready: asyncio.Future[None] = self._loop.create_future()
         self.lost: asyncio.Future[None] = self._loop.create_future()
         self.retired = False  # it takes no more requests, and closes when the present ones have ended
-        self.closed_at: float | None = None
         self.answered = False
         self.proven = False
         self._owner = owner
@@ -83,37 +51,25 @@ class Connection(asyncio.Protocol):
         self._responses = responses
         self._reader = FrameReader(self)
         self._transport: asyncio.Transport
+        self._outbox: Outbox
         self._early_end = "CONNECTION_LOST"  # what to call an end before the peer's SETTINGS
 
         self._streams: dict[int, Exchange] = {}
         self._next_id = 1
-        self._written_below = 1  # streams from this id on have not left the process
-        self._own_limit = streams
-        self._peer_limit = streams
-        self._most_streams = 1 if proof else streams
-        self._proof = proof
-        self._window = frames.DEFAULT_WINDOW
-        self._stream_window = frames.DEFAULT_WINDOW
-        self._frame_size = frames.DEFAULT_FRAME_SIZE
+        self._seen_id = 1
+        self._limits = Limits(streams, proof=proof)
         self._unended: dict[int, Exchange] = {}  # whose bodies wait for a window
         self._unknowns = 0  # in a row
 
-        self._out: list[bytes] = []
-        self._flushing = False
-        self._paused = False
-        self._owed = 0
         self._receive_window = _RECEIVE_WINDOW
         self._room_made = False
-
-        self._read_at = self._used_at = now
-        self._pinged_at = 0.0
-        self._seen_id = 1
 
     # The transport's side
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(_WRITE_BUFFER)
+        self._outbox = Outbox(self._loop, self._transport)
         own = {
             Setting.HEADER_TABLE_SIZE: self._responses.table_size,
             Setting.ENABLE_PUSH: 0,
@@ -121,21 +77,20 @@ class Connection(asyncio.Protocol):
             Setting.MAX_HEADER_LIST_SIZE: LARGEST_BLOCK,
         }
         more = frames.window_update(0, _RECEIVE_WINDOW - frames.DEFAULT_WINDOW)
-        self._transport.write(frames.PREFACE + frames.settings(own) + more)
+        self._outbox.send(frames.PREFACE + frames.settings(own) + more)
 
     def pause_writing(self) -> None:
-        self._paused = True
+        self._outbox.paused = True
 
     def resume_writing(self) -> None:
-        self._paused = False
-        self._owed = 0
+        self._outbox.resume()
         self._continue_bodies()
         self._owner.has_room(self)
 
     def data_received(self, data: bytes) -> None:
-        if self.closed_at is not None:
+        if self._upkeep.closed_at is not None:
             return
-        self._read_at = self._loop.time()
+        self._upkeep.read_at = self._loop.time()
         try:
             self._reader.feed(data)
         except ConnectionBroken as broken:
@@ -144,6 +99,10 @@ class Connection(asyncio.Protocol):
             if self._room_made:
                 self._room_made = False
                 self._after_end()
+
+    def eof_received(self) -> None:
+        """The transport closes itself; nothing more can be sent."""
+        self._leave()
 
     def connection_lost(self, exc: Exception | None) -> None:
         refused = tls.refuses_certificate(tls.failure(exc))
@@ -158,21 +117,22 @@ class Connection(asyncio.Protocol):
 
     # Requests
 
-    @property
-    def open_streams(self) -> int:
-        return len(self._streams)
-
     def exchanges(self) -> list[Exchange]:
         """The requests in flight."""
         return list(self._streams.values())
 
     def can_start(self) -> bool:
         """Whether a request can be sent now: there is a stream, room in the window, and a socket that takes it."""
-        return len(self._streams) < self._most_streams and self._window > 0 and not self._paused and not self.retired
+        return (
+            len(self._streams) < self._limits.streams
+            and self._limits.window > 0
+            and not self._outbox.paused
+            and not self.retired
+        )
 
     def is_full(self) -> bool:
         """Whether another connection would help: one that has yet to prove itself would only get company."""
-        return (self.proven or not self._proof) and not self.can_start()
+        return not self._limits.unproven and not self.can_start()
 
     def start(self, exchange: Exchange) -> None:
         """Send a request with the writes of this turn of the loop. Only where ``can_start``."""
@@ -186,24 +146,26 @@ class Connection(asyncio.Protocol):
             return
         stream_id = self._next_id
         self._next_id = stream_id + 2
-        exchange.open(self, stream_id, self._stream_window)
+        exchange.open(self, stream_id, self._limits.stream_window)
         self._streams[stream_id] = exchange
         length = len(block)
-        if length <= _ONE_FRAME and size <= _ONE_FRAME and size <= self._window and size <= self._stream_window:
-            self._window -= size
+        if (
+            length <= _ONE_FRAME
+            and size <= _ONE_FRAME
+            and size <= self._limits.window
+            and size <= self._limits.stream_window
+        ):
+            self._limits.window -= size
             exchange.window -= size
             exchange.unsent = None
             heads = (
                 _HEAD(0, length, frames.HEADERS, frames.END_HEADERS, stream_id),
                 _HEAD(0, size, frames.DATA, frames.END_STREAM, stream_id),
             )
-            self._out.append(b"%b%b%b%b" % (heads[0], block, heads[1], body))
+            self._outbox.begin(stream_id, b"%b%b%b%b" % (heads[0], block, heads[1], body))
         else:
-            self._out.append(frames.header_frames(stream_id, block, self._frame_size))
+            self._outbox.begin(stream_id, frames.header_frames(stream_id, block, self._limits.frame_size))
             self._send_body(exchange)
-        if not self._flushing:
-            self._flushing = True
-            self._loop.call_soon(self._flush)
         if stream_id >= _LAST_ID:
             self.retire()
 
@@ -216,29 +178,27 @@ class Connection(asyncio.Protocol):
         """End the requests whose deadline has come."""
         late = [exchange for exchange in self._streams.values() if exchange.deadline <= now]
         for exchange in late:
+            whole = exchange.unsent is None
             self._reset(exchange, ErrorCode.CANCEL)
-            if exchange.unsent is None:
-                self._end(exchange, UnknownOutcomeError("NO_ANSWER_IN_TIME"))
-            else:
-                exchange.set_exception(NotSentError("NO_STREAM_IN_TIME"))
+            self._end(
+                exchange, UnknownOutcomeError("NO_ANSWER_IN_TIME") if whole else NotSentError("NO_STREAM_IN_TIME")
+            )
         if late:
             self._after_end()
 
     def retire(self) -> None:
         """Take no more requests; close once the present ones have ended."""
         if not self.retired:
-            self.retired = True
-            self._owner.was_retired(self)
+            self._leave()
             if not self._streams:
                 self.close()
 
     def close(self, code: ErrorCode = ErrorCode.NO_ERROR) -> None:
         """Say goodbye. Requests in flight end at once, with what is known about them."""
-        if self.closed_at is None:
-            self._out.append(frames.goaway(code))
-            self._flush()
+        if self._upkeep.closed_at is None:
+            self._outbox.send(frames.goaway(code))
+            self._outbox.close()
             self._end_all(None)
-            self._transport.close()
 
     def abort(self) -> None:
         """Drop the connection without a word."""
@@ -246,51 +206,26 @@ class Connection(asyncio.Protocol):
 
     def look_after(self, now: float, timing: Timing) -> None:
         """Called every second or so: ask a silent peer whether it is there, drop one that is not, close when idle."""
-        if self._streams or self._next_id != self._seen_id:
-            self._used_at, self._seen_id = now, self._next_id
-        if self.closed_at is not None:
-            if now - self.closed_at >= timing.close:
-                self.abort()
-        elif self._pinged_at > self._read_at:
-            if now - self._pinged_at >= timing.ping_answer:
-                self.abort()
-        elif now - self._used_at >= timing.idle:
+        busy = bool(self._streams) or self._next_id != self._seen_id
+        self._seen_id = self._next_id
+        step = self._upkeep.step(now, timing, busy=busy)
+        if step is Step.PING:
+            self._outbox.send(frames.frame(frames.PING, 0, 0, bytes(frames.PING_BYTES)))
+        elif step is Step.CLOSE:
             self.close()
-        elif now - self._read_at >= (timing.ping if self._streams else timing.idle_ping):
-            self._pinged_at = now
-            self._send(frames.frame(frames.PING, 0, 0, bytes(frames.PING_BYTES)))
+        elif step is Step.ABORT:
+            self.abort()
 
-    # Writing
-
-    def _flush(self) -> None:
-        self._flushing = False
-        if self._out and self.closed_at is None:
-            self._transport.write(b"".join(self._out))
-            self._out.clear()
-            self._written_below = self._next_id
-
-    def _send(self, data: bytes) -> None:
-        self._out.append(data)
-        if not self._flushing:
-            self._flushing = True
-            self._loop.call_soon(self._flush)
-
-    def _acknowledge(self, data: bytes) -> None:
-        """Answer the peer; one that asks and asks and does not read must not fill our memory."""
-        if self._paused:
-            self._owed += 1
-            if self._owed > _MOST_OWED:
-                raise ConnectionBroken(ErrorCode.ENHANCE_YOUR_CALM)
-        self._send(data)
+    # Bodies
 
     def _send_body(self, exchange: Exchange) -> None:
         """Send as much of a body as both windows allow, the rest when they open."""
         unsent = exchange.unsent or b""
-        size = max(0, min(len(unsent), self._window, exchange.window))
+        size = max(0, min(len(unsent), self._limits.window, exchange.window))
         last = size == len(unsent)
         if size or last:
-            self._send(frames.data_frames(exchange.stream_id, unsent[:size], self._frame_size, last=last))
-            self._window -= size
+            self._outbox.send(frames.data_frames(exchange.stream_id, unsent[:size], self._limits.frame_size, last=last))
+            self._limits.window -= size
             exchange.window -= size
         if last:
             exchange.unsent = None
@@ -301,7 +236,7 @@ class Connection(asyncio.Protocol):
 
     def _continue_bodies(self) -> None:
         for exchange in list(self._unended.values()):
-            if self._window <= 0 or self._paused:
+            if self._limits.window <= 0 or self._outbox.paused:
                 break
             self._send_body(exchange)
 
@@ -309,7 +244,7 @@ class Connection(asyncio.Protocol):
 
     def _reset(self, exchange: Exchange, code: ErrorCode) -> None:
         self._drop(exchange)
-        self._send(frames.rst_stream(exchange.stream_id, code))
+        self._outbox.send(frames.rst_stream(exchange.stream_id, code))
 
     def _drop(self, exchange: Exchange) -> None:
         del self._streams[exchange.stream_id]
@@ -320,18 +255,15 @@ class Connection(asyncio.Protocol):
         """The response is whole, or as much of it as we take."""
         self._drop(exchange)
         if exchange.unsent is not None:
-            self._send(frames.rst_stream(exchange.stream_id, ErrorCode.CANCEL))
+            self._outbox.send(frames.rst_stream(exchange.stream_id, ErrorCode.CANCEL))
         self._room_made = True
         self._unknowns = 0
         if not self.proven:
             self.answered = True
             self.proven = exchange.status != _FORBIDDEN
-            self._limit_streams()
+            if self.proven:
+                self._limits.prove()
         exchange.complete()
-
-    def _limit_streams(self) -> None:
-        own = 1 if self._proof and not self.proven else self._own_limit
-        self._most_streams = min(own, self._peer_limit)
 
     def _end(self, exchange: Exchange, error: TransportError) -> None:
         """End a request without its whole response. A success stands: its push must not be sent again."""
@@ -346,17 +278,20 @@ class Connection(asyncio.Protocol):
 
     def _end_all(self, refusal: NotSentError | None) -> None:
         """The connection is over."""
-        if self.closed_at is None:
-            self.closed_at = self._loop.time()
-        if not self.retired:
-            self.retired = True
-            self._owner.was_retired(self)
+        if self._upkeep.closed_at is None:
+            self._upkeep.closed_at = self._loop.time()
+        self._leave()
         exchanges = list(self._streams.values())
         self._streams.clear()
         self._unended.clear()
         for exchange in reversed(exchanges):  # the pool puts those that were not sent at the head of its queue
-            whole = exchange.unsent is None and exchange.stream_id < self._written_below
+            whole = exchange.unsent is None and exchange.stream_id <= self._outbox.last_written
             self._end(exchange, refusal or (UnknownOutcomeError if whole else NotSentError)("CONNECTION_LOST"))
+
+    def _leave(self) -> None:
+        if not self.retired:
+            self.retired = True
+            self._owner.was_retired(self)
 
     def _after_end(self) -> None:
         """After requests have ended: make use of the room, or go."""
@@ -403,13 +338,13 @@ class Connection(asyncio.Protocol):
         if ended:
             self._complete(exchange)
         elif exchange.received > LARGEST_ANSWER:
-            self._send(frames.rst_stream(stream_id, ErrorCode.CANCEL))
+            self._outbox.send(frames.rst_stream(stream_id, ErrorCode.CANCEL))
             self._complete(exchange)
 
     def _replenish(self) -> None:
         if self._receive_window < 0:
             raise ConnectionBroken(ErrorCode.FLOW_CONTROL_ERROR)
-        self._acknowledge(frames.window_update(0, _RECEIVE_WINDOW - self._receive_window))
+        self._outbox.acknowledge(frames.window_update(0, _RECEIVE_WINDOW - self._receive_window))
         self._receive_window = _RECEIVE_WINDOW
 
     def on_reset(self, stream_id: int, code: int) -> None:
@@ -432,16 +367,12 @@ class Connection(asyncio.Protocol):
 
     def on_settings(self, values: list[tuple[int, int]]) -> None:
         for key, value in values:
-            if key == Setting.MAX_CONCURRENT_STREAMS:
-                self._peer_limit = value
-                self._limit_streams()
-            elif key == Setting.INITIAL_WINDOW_SIZE:
-                self._resize_windows(value - self._stream_window)
-            elif key == Setting.MAX_FRAME_SIZE:
-                self._frame_size = value
-            elif key == Setting.HEADER_TABLE_SIZE:
+            if key == Setting.HEADER_TABLE_SIZE:
                 self._blocks.resize(value)
-        self._acknowledge(frames.settings_ack())
+            elif key == Setting.INITIAL_WINDOW_SIZE:
+                self._resize_windows(value - self._limits.stream_window)
+            self._limits.set(key, value)
+        self._outbox.acknowledge(frames.settings_ack())
         self._continue_bodies()
         self._room_made = True
         if not self.ready.done():
@@ -449,7 +380,6 @@ class Connection(asyncio.Protocol):
 
     def _resize_windows(self, change: int) -> None:
         """6.9.2: the windows of open streams change, too, and may become negative."""
-        self._stream_window += change
         for exchange in self._streams.values():
             exchange.window += change
             if exchange.window > frames.LARGEST_WINDOW:
@@ -459,11 +389,7 @@ class Connection(asyncio.Protocol):
         if stream_id:
             self._widen_stream(stream_id, increment)
         else:
-            self._window += increment
-            if not increment:
-                raise ConnectionBroken(ErrorCode.PROTOCOL_ERROR)
-            if self._window > frames.LARGEST_WINDOW:
-                raise ConnectionBroken(ErrorCode.FLOW_CONTROL_ERROR)
+            self._limits.widen(increment)
             self._continue_bodies()
             self._room_made = True
 
@@ -477,23 +403,21 @@ class Connection(asyncio.Protocol):
             raise StreamBroken(ErrorCode.PROTOCOL_ERROR)
         if exchange.window > frames.LARGEST_WINDOW:
             raise StreamBroken(ErrorCode.FLOW_CONTROL_ERROR)
-        if exchange.unsent is not None and not self._paused:
+        if exchange.unsent is not None and not self._outbox.paused:
             self._send_body(exchange)
 
     def on_ping(self, payload: bytes) -> None:
-        self._acknowledge(frames.frame(frames.PING, frames.ACK, 0, payload))
+        self._outbox.acknowledge(frames.frame(frames.PING, frames.ACK, 0, payload))
 
     def on_goaway(self, last_stream_id: int) -> None:
         """6.8: the streams above the last one were not processed; the others may still be answered."""
         if not self.ready.done():
             self._early_end = "GOAWAY"
         above = [exchange for exchange in self._streams.values() if exchange.stream_id > last_stream_id]
-        self.retired, retired = True, self.retired
+        self._leave()
         for exchange in reversed(above):
             self._drop(exchange)
             self._end(exchange, NotSentError("GOAWAY"))
-        if not retired:
-            self._owner.was_retired(self)
         self._room_made = True
 
     def _check_opened(self, stream_id: int) -> None:

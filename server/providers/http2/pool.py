@@ -11,9 +11,10 @@ from collections import deque
 from urllib.parse import urlsplit
 
 from server.providers.http2.blocks import RequestBlocks, ResponseBlocks, StatefulBlocks, StatelessBlocks
-from server.providers.http2.connection import Connection, Timing
+from server.providers.http2.connection import Connection
 from server.providers.http2.dialing import Dialer
 from server.providers.http2.exchange import Exchange
+from server.providers.http2.upkeep import Timing
 from server.providers.transport import CertificateRefusedError, NotSentError, Origin, Request
 
 _log = logging.getLogger(__name__)
@@ -101,7 +102,8 @@ class Http2Transport:
 
     def not_sent(self, exchange: Exchange, error: NotSentError) -> None:
         """Send it again, before all others, a few times."""
-        if exchange.resends >= MOST_RESENDS or isinstance(error, CertificateRefusedError):
+        over = exchange.resends >= MOST_RESENDS or exchange.deadline <= self._loop.time()
+        if over or isinstance(error, CertificateRefusedError):
             exchange.set_exception(error)
             return
         exchange.resends += 1
