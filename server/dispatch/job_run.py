@@ -13,18 +13,17 @@ from uuid import UUID, uuid5
 import structlog
 
 from server.dispatch.clock import Clock
+from server.dispatch.findings import Findings
 from server.dispatch.gates import Gates
 from server.dispatch.ports import Announcer, JobStore, Senders
 from server.dispatch.removals import RemovalGuard
 from server.dispatch.rendering import Renderings
 from server.domain.credentials import SealedCredential
 from server.domain.delivery import (
-    DeadDevice,
     DeviceState,
     End,
     RecipientState,
     call_off,
-    dead_device,
     expire,
     postpone,
     settle,
@@ -36,6 +35,7 @@ from server.domain.operations import Status
 from server.domain.plan import Reach, plan
 from server.domain.pushes import Provider, Push
 from server.domain.reasons import Reason
+from server.domain.routes import Routes
 from server.domain.templates import RenderError
 
 log = structlog.get_logger(__name__)
@@ -72,9 +72,10 @@ class JobRun:
         self._canceled = job.canceled
         self._delivered = False
         self._credentials: dict[Provider, SealedCredential] = {}
+        self._routes = Routes(())
         self._waiting: dict[int, RecipientState] = {}  # not final, or final and not yet flushed
         self._ends: list[End] = []
-        self._dead: list[DeadDevice] = []
+        self._findings = Findings(job, parts.guard)
         self._answered = 0  # provider calls that ended since the last flush
         self._flush_due = asyncio.Event()
         self._recording = asyncio.Lock()  # held while a flush is under way
@@ -135,6 +136,7 @@ class JobRun:
 
     def _choose(self, credentials: list[SealedCredential]) -> None:
         self._credentials = by_provider(credentials)
+        self._routes = Routes(credentials, self.job.apn_credential)
 
     def _deleted(self) -> set[Provider]:
         named = {Provider.FCM: self.job.fcm_credential, Provider.APN: self.job.apn_credential}
@@ -168,7 +170,7 @@ class JobRun:
         expire([device], now, self.job.deadline)
         if device.decided or (device.not_before is not None and device.not_before > now):
             return
-        credential = self._credentials[device.provider]
+        credential = self._routes.credential(device)
         rest = self._parts.gates.rest(credential.credential_id)
         if rest is not None:
             postpone(device, now + rest.left, self.job.deadline, rest.reason)
@@ -180,13 +182,15 @@ class JobRun:
             return
         outcome = await self._parts.senders.get(credential).send(push)
         self._parts.gates.learn(credential.credential_id, outcome)
-        settle(device, outcome, self._clock.now(), self.job.deadline)
-        dead = dead_device(device, outcome, self.job.claimed_at)
-        if self._parts.guard.allows(credential.credential_id, outcome) and dead:
-            self._dead.append(dead)
         self._answered += 1
         if self._answered >= FLUSH_PUSHES:
             self._flush_due.set()
+        if self._routes.turn(device, outcome):
+            if not self._canceled:
+                await self._push(state, device)
+            return
+        settle(device, outcome, self._clock.now(), self.job.deadline)
+        self._findings.add(self._routes, state, device, outcome)
 
     def _render(self, state: RecipientState, device: DeviceState) -> Push:
         job = self.job
@@ -221,7 +225,8 @@ class JobRun:
         if self._canceled:
             self._call_off(self._waiting.values())
             self._waiting.clear()
-        if self._stopping and not self._ends and not any(state.begun for state in self._waiting.values()):
+        nothing_new = not self._ends and not self._findings.open
+        if self._stopping and nothing_new and not any(state.begun for state in self._waiting.values()):
             await self._parts.store.give_back(self.job)
         else:
             await self._flush(keep=False, wait=self._wait())
@@ -234,23 +239,26 @@ class JobRun:
 
     async def _flush(self, *, keep: bool, wait: timedelta) -> None:
         """Record what has ended. An unreachable database is waited for: only a lost lease makes the record void."""
-        ends, dead = self._ends, self._dead
-        self._ends, self._dead, self._answered = [], [], 0
+        ends, found = self._ends, self._findings.take(last=not keep)
+        self._ends, self._answered = [], 0
         self._flush_due.clear()
         flush = Flush(
             ends=ends,
             rest=list(self._waiting),
             begun=[state for state in self._waiting.values() if state.begun],
-            dead=dead,
+            dead=found.dead,
             keep=keep,
             wait=wait,
             fcm_credential=self._credential_id(Provider.FCM),
             apn_credential=self._credential_id(Provider.APN),
+            learned=found.learned,
+            notices=found.stops,
         )
         async with self._recording:
-            flushed = await self._patiently(lambda: self._parts.store.flush(self.job, flush))
+            with self._findings.recording(found):
+                flushed = await self._patiently(lambda: self._parts.store.flush(self.job, flush))
         self._canceled |= flushed.canceled
-        if ends:
+        if ends or found.stops:
             self._parts.announcer.announce_feed(self.job.lease.account_id)
 
     async def _patiently(self, write: Callable[[], Awaitable[T]]) -> T:

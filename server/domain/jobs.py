@@ -8,7 +8,9 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from server.domain.credentials import CredentialType, SealedCredential
-from server.domain.delivery import DeadDevice, End, RecipientState
+from server.domain.delivery import DeadDevice, End, LearnedEnvironment, RecipientState
+from server.domain.devices import Environment
+from server.domain.notices import RemovalsStopped
 from server.domain.operations import Message, OperationStatus, Recipient
 from server.domain.pushes import Provider
 
@@ -56,10 +58,11 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class UserDevice:
-    """One device of a user recipient at expansion."""
+    """One device of a user recipient at expansion. ``environment`` is Apple's, where it is known."""
 
     provider: Provider
     token: str
+    environment: Environment | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,8 @@ class Flush:
     """What a worker records about a job in one transaction.
 
     ``rest`` are the recipients still to do, ``begun`` those of them that were tried. With ``keep`` the worker goes on
-    and the lease is extended by ``wait``; otherwise the rest becomes due again after ``wait``.
+    and the lease is extended by ``wait``; otherwise the rest becomes due again after ``wait``. ``dead`` and ``learned``
+    are not for devices that were registered again meanwhile.
     """
 
     ends: Sequence[End]
@@ -87,6 +91,8 @@ class Flush:
     wait: timedelta
     fcm_credential: UUID | None = None
     apn_credential: UUID | None = None
+    learned: Sequence[LearnedEnvironment] = ()
+    notices: Sequence[RemovalsStopped] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +104,7 @@ class Flushed:
 
 
 def by_provider(credentials: Sequence[SealedCredential]) -> dict[Provider, SealedCredential]:
-    """Return what each provider's devices are reached with.
+    """Return what each provider's devices are reached with where nothing is known of them; ``Routes`` knows more.
 
     APN devices go through APN_SANDBOX only where the app has no APN, or the send named it.
     """

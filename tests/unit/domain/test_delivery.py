@@ -19,6 +19,7 @@ from server.domain.delivery import (
     postpone,
     settle,
 )
+from server.domain.devices import Environment
 from server.domain.operations import Status
 from server.domain.outcomes import Accepted, CredentialRefused, NotSent, Outcome, Rejected, Throttled, Unknown
 from server.domain.pushes import Provider
@@ -94,6 +95,32 @@ def test_a_device_held_past_its_deadline_fails_for_its_own_last_call_before_the_
     for device in (tried, fresh):
         postpone(device, _TOMORROW + timedelta(seconds=1), _TOMORROW, Reason.CREDENTIAL_REJECTED)
     assert (tried.reason, fresh.reason) == (Reason.OUTCOME_UNKNOWN, Reason.CREDENTIAL_REJECTED)
+
+
+def _turned() -> DeviceState:
+    device = DeviceState(Provider.APN, "c0ffee")
+    device.refuse_in(Environment.PRODUCTION, "BadDeviceToken")
+    return device
+
+
+def test_a_device_in_its_second_environment_is_begun_and_its_first_backoff_is_as_long_as_any() -> None:
+    device = _turned()
+    assert _recipient(device).begun
+    settle(device, NotSent("CONNECT"), _NOW, _TOMORROW)
+    assert device.not_before is not None
+    assert device.not_before - _NOW <= timedelta(seconds=1.25)
+
+
+def test_a_refused_credential_of_the_second_environment_leaves_what_the_first_one_said() -> None:
+    """The token is unknown to production; work is not held for weeks on the chance that it is of development."""
+    called, resting, throttled = _turned(), _turned(), _turned()
+    settle(called, CredentialRefused("403"), _NOW, _TOMORROW)
+    postpone(resting, _NOW + timedelta(seconds=30), _TOMORROW, Reason.CREDENTIAL_REJECTED)
+    postpone(throttled, _NOW + timedelta(seconds=30), _TOMORROW)
+    for device in (called, resting):
+        assert (device.status, device.reason, device.code) == (Status.FAILED, Reason.INVALID_TOKEN, "BadDeviceToken")
+    assert (called.attempts, resting.attempts) == (2, 1)
+    assert not throttled.decided
 
 
 @given(st.lists(st.sampled_from(_AGAIN), max_size=30), st.sampled_from(_FINAL), st.integers(0, 100_000))
