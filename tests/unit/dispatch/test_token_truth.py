@@ -218,3 +218,12 @@ async def test_a_stop_records_the_deaths_that_waited_for_more_answers(monkeypatc
     await _run(run)
     assert [[dead.token for dead in flush.dead] for flush in store.flushes] == [[], ["a0"]]
     assert [(len(flush.ends), flush.keep) for flush in store.flushes] == [(3, True), (0, False)]
+
+
+async def test_i10_a_send_by_the_sandbox_credential_does_not_remove_what_is_unknown_there() -> None:
+    store, providers = _store(None, SANDBOX), Providers()
+    providers.script("a0", _BAD)
+    job = job_of([Recipient(user_id=uuid4())], apn_credential=SANDBOX.credential_id)
+    await _run(JobRun(job, parts_of(store, providers)))
+    assert _used(providers) == [SANDBOX]
+    assert (store.ends[0].status, store.flushes[-1].dead) == (Status.FAILED, [])
