@@ -18,7 +18,10 @@ class BadSetting(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """``database_url`` None: the embedded server in ``data_dir``. ``lease`` is how long a dead worker's jobs wait."""
+    """``database_url`` None: the embedded server in ``data_dir``. ``lease`` is how long a dead worker's jobs wait.
+
+    ``removal_share``: how much of an operation may die of one error before its devices are rather kept.
+    """
 
     data_dir: Path
     database_url: str | None
@@ -27,6 +30,7 @@ class Config:
     lease: timedelta = timedelta(seconds=30)
     grace: timedelta = timedelta(seconds=20)
     retention: timedelta = timedelta(days=7)
+    removal_share: float = 0.5
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Config:
@@ -39,6 +43,7 @@ class Config:
             lease=_seconds(environment, "PHAROS_LEASE_SECONDS", 30.0),
             grace=_seconds(environment, "PHAROS_GRACE_SECONDS", 20.0),
             retention=_days(environment, "PHAROS_RETENTION_DAYS", 7.0),
+            removal_share=_number(environment, "PHAROS_REMOVAL_SHARE", 0.5, most=1.0),
         )
 
 

@@ -7,7 +7,17 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from server.dispatch.removals import FIRST_CREDIT, LEAST, MOST_CREDIT, WINDOW_SECONDS, Death, Decision, RemovalGuard
+from server.config import BadSetting, Config
+from server.dispatch.removals import (
+    FIRST_CREDIT,
+    LEAST,
+    MOST_CREDIT,
+    SHARE,
+    WINDOW_SECONDS,
+    Death,
+    Decision,
+    RemovalGuard,
+)
 from server.domain.delivery import DeadDevice
 from server.domain.notices import RemovalsStopped
 from server.domain.outcomes import Accepted, Outcome, Rejected
@@ -126,6 +136,14 @@ def test_the_share_can_be_set_and_1_stops_nothing() -> None:
     answers = [*[_ACCEPTED] * 100, *[_GONE] * 20]
     assert strict.flush(*answers).removed == []
     assert len(loose.flush(*[_WRONG] * 500).removed) == 500
+
+
+@pytest.mark.parametrize("share", ["0", "1.01", "half"])
+def test_the_setting_is_a_share(share: str) -> None:
+    assert Config.read({}).removal_share == SHARE
+    assert Config.read({"PHAROS_REMOVAL_SHARE": "0.2"}).removal_share == 0.2
+    with pytest.raises(BadSetting, match="PHAROS_REMOVAL_SHARE"):
+        Config.read({"PHAROS_REMOVAL_SHARE": share})
 
 
 def test_many_small_sends_with_a_credential_that_reaches_nobody_remove_only_a_few_devices() -> None:
