@@ -49,6 +49,7 @@ class Recording:
         self._due = asyncio.Event()
         self._writing = asyncio.Lock()
         self._over = False
+        self._ended = False  # a flush found nothing left to do, and the job is gone
 
     @property
     def waiting(self) -> list[RecipientState]:
@@ -113,6 +114,8 @@ class Recording:
 
     async def finish(self, clock: Clock) -> None:
         """Record everything; the job ends, or waits for the earliest of the recipients left."""
+        if self._ended:
+            return
         if self.canceled:
             self.call_off(self._waiting.values())
             self._waiting.clear()
@@ -155,6 +158,7 @@ class Recording:
         )
         async with self._writing:
             flushed = await self.patiently(lambda: self._store.flush(self._job, flush))
+        self._ended = not flush.rest
         self.canceled |= flushed.canceled
         if ends:
             self._announcer.announce_feed(self._job.lease.account_id)

@@ -91,6 +91,15 @@ async def test_i8_an_unreachable_database_bounds_what_is_sent_without_a_record()
     assert len(store.ends) == len(providers.calls) == 2_000
 
 
+async def test_a_flush_that_records_the_last_recipient_is_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where it was one of those in between: the job is gone then, and another flush would find its lease lost."""
+    monkeypatch.setattr(job_run, "WIDTH", 2 * FLUSH_PUSHES)
+    store, providers = MemoryStore(), Providers()
+    await _run(JobRun(job_of(tokens(2 * FLUSH_PUSHES)), parts_of(store, providers)))
+    assert [flush.rest == [] for flush in store.flushes].count(True) == 1
+    assert len(store.ends) == 2 * FLUSH_PUSHES
+
+
 async def test_a_flush_is_repeated_until_the_database_is_back() -> None:
     failures = [Unavailable("gone"), Unavailable("gone")]
 
