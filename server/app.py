@@ -22,8 +22,8 @@ from server.api.push_notifications import PushNotificationServicer
 from server.api.server import ApiServer
 from server.api.users import UserServicer
 from server.config import Config
-from server.dispatch.gates import Gates
 from server.dispatch.job_run import Parts
+from server.dispatch.lanes import Lanes
 from server.dispatch.removals import RemovalGuard
 from server.dispatch.rendering import Renderings
 from server.dispatch.scheduler import run_schedule
@@ -84,7 +84,7 @@ async def work(config: Config, name: str) -> None:
         hints = Hints(database.dsn)
         senders = Senders(config.endpoints, Sealer.from_environment(config.environment, config.data_dir))
         guard = RemovalGuard(config.removal_share)
-        parts = Parts(Jobs(database), senders, Renderings(Renderer()), Gates(), hints, config.lease, guard)
+        parts = Parts(Jobs(database), senders, Renderings(Renderer()), Lanes(), hints, config.lease, guard)
         worker = Worker(parts, hints.jobs)
         process.start(hints.run())
         process.start(run_schedule(Schedule(database), hints))

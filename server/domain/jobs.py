@@ -79,8 +79,8 @@ class Flush:
     """What a worker records about a job in one transaction.
 
     ``rest`` are the recipients still to do, ``begun`` those of them that were tried. With ``keep`` the worker goes on
-    and the lease is extended by ``wait``; otherwise the rest becomes due again after ``wait``. ``dead`` and ``learned``
-    are not for devices that were registered again meanwhile.
+    and the lease is extended by ``wait``; otherwise the rest becomes due again after ``wait``, or when the refused
+    credential ``held_by`` changes. ``dead`` and ``learned`` are not for devices that were registered again meanwhile.
     """
 
     ends: Sequence[End]
@@ -91,6 +91,7 @@ class Flush:
     wait: timedelta
     fcm_credential: UUID | None = None
     apn_credential: UUID | None = None
+    held_by: UUID | None = None
     learned: Sequence[LearnedEnvironment] = ()
     notices: Sequence[RemovalsStopped] = ()
 

@@ -6,13 +6,14 @@ dead only where no environment is left in which it may be alive.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 from uuid import UUID
 
 from server.domain.credentials import CredentialType, SealedCredential
 from server.domain.delivery import DeviceState, LearnedEnvironment, RecipientState
 from server.domain.devices import Environment
+from server.domain.jobs import by_provider
 from server.domain.outcomes import Accepted, Outcome, Rejected
 from server.domain.pushes import Provider
 from server.domain.reasons import Reason
@@ -27,19 +28,27 @@ class Routes:
     """The credentials of a job, by what they reach. ``named_apn`` is the one that its send asked for, if any."""
 
     def __init__(self, credentials: Sequence[SealedCredential], named_apn: UUID | None = None) -> None:
-        self._fcm = next((each for each in credentials if each.credential_type is CredentialType.FCM), None)
+        self._usual = by_provider(credentials)
         self._apn = {
             _ENVIRONMENTS[each.credential_type]: each for each in credentials if each.credential_type in _ENVIRONMENTS
         }
         development = self._apn.get(Environment.DEVELOPMENT)
         self._development_by_name = development is not None and development.credential_id == named_apn
 
+    @property
+    def providers(self) -> Collection[Provider]:
+        """Those that can be called."""
+        return self._usual.keys()
+
+    def usual(self, provider: Provider) -> UUID | None:
+        """Return the credential that the provider's devices are reached with where nothing else is known of them."""
+        credential = self._usual.get(provider)
+        return credential.credential_id if credential else None
+
     def credential(self, device: DeviceState) -> SealedCredential:
         """Return the credential to call the device's provider with now. Raises ``KeyError`` where there is none."""
         if device.provider is Provider.FCM:
-            if self._fcm is None:
-                raise KeyError(device.provider)
-            return self._fcm
+            return self._usual[device.provider]
         return self._apn[self._environment(device)]
 
     def first(self, device: DeviceState) -> SealedCredential:

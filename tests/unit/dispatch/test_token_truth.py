@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import time
 from uuid import UUID, uuid4
 
 import pytest
 
-from server.dispatch import job_run
-from server.dispatch.gates import Gates
+from server.dispatch import job_run, recording
 from server.dispatch.job_run import JobRun
+from server.dispatch.lanes import Lanes
 from server.dispatch.removals import LEAST
 from server.domain.credentials import CredentialType, SealedCredential
 from server.domain.delivery import LearnedEnvironment, RecipientState
@@ -41,6 +42,15 @@ def _store(environment: Environment | None = None, *credentials: SealedCredentia
 
 def _to_the_user() -> Job:
     return job_of([Recipient(user_id=uuid4())])
+
+
+async def _refused(credential: SealedCredential) -> Lanes:
+    """Lanes of which this credential's rests."""
+    lanes = Lanes()
+    lane = lanes.of(credential, None)
+    await lane.enter(urgent=True)
+    lane.leave(CredentialRefused("403"), time.monotonic())
+    return lanes
 
 
 def _used(providers: Providers) -> list[SealedCredential]:
@@ -142,14 +152,13 @@ async def test_i8_a_flush_between_the_two_tries_has_the_first_one() -> None:
 
 @pytest.mark.parametrize("resting", [False, True])
 async def test_a_sandbox_credential_that_is_refused_holds_no_work_and_removes_nobody(*, resting: bool) -> None:
-    store, providers, gates = _store(), Providers(), Gates()
+    store, providers = _store(), Providers()
     providers.script("a0", _BAD, CredentialRefused("403"))
-    if resting:
-        gates.learn(SANDBOX.credential_id, CredentialRefused("403"))
-    await _run(JobRun(_to_the_user(), parts_of(store, providers, gates)))
+    lanes = await _refused(SANDBOX) if resting else Lanes()
+    await _run(JobRun(_to_the_user(), parts_of(store, providers, lanes)))
     end = store.ends[0]
     assert (end.status, end.reason, end.devices[0].code) == (Status.FAILED, Reason.INVALID_TOKEN, "BadDeviceToken")
-    assert store.flushes[-1].dead == []
+    assert (store.flushes[-1].dead, store.flushes[-1].held_by) == ([], None)
 
 
 async def test_a_run_that_learns_of_the_cancel_meanwhile_makes_no_second_try() -> None:
@@ -159,7 +168,7 @@ async def test_a_run_that_learns_of_the_cancel_meanwhile_makes_no_second_try() -
     run = JobRun(_to_the_user(), parts_of(store, providers))
     running = asyncio.ensure_future(_run(run))
     await providers.reached(1)
-    run._canceled = True  # noqa: SLF001  # as a flush would find it
+    run._record.canceled = True  # noqa: SLF001  # as a flush would find it
     providers.open.set()
     await running
     assert _used(providers) == [APN]
@@ -206,17 +215,18 @@ async def test_what_a_void_flush_had_to_tell_is_told_by_the_next_one() -> None:
 async def test_a_stop_records_the_deaths_that_waited_for_more_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Their recipients ended in an earlier flush, and nothing else is new."""
     monkeypatch.setattr(job_run, "WIDTH", 1)
-    monkeypatch.setattr(job_run, "FLUSH_PUSHES", 3)
+    monkeypatch.setattr(recording, "FLUSH_PUSHES", 3)
     store, providers = MemoryStore(), Providers()
-    providers.script("a0", _GONE)
-    run = JobRun(job_of([Recipient(token="a0", provider=Provider.APN), *tokens(9)]), parts_of(store, providers))
+    providers.script("t0", _GONE)
+    others = [Recipient(token=f"a{n}", provider=Provider.APN) for n in range(9)]
+    run = JobRun(job_of([*tokens(3), *others]), parts_of(store, providers, await _refused(APN)))
 
     async def stop() -> None:
         run.stop()
 
     store.before_flush = stop
     await _run(run)
-    assert [[dead.token for dead in flush.dead] for flush in store.flushes] == [[], ["a0"]]
+    assert [[dead.token for dead in flush.dead] for flush in store.flushes] == [[], ["t0"]]
     assert [(len(flush.ends), flush.keep) for flush in store.flushes] == [(3, True), (0, False)]
 
 
