@@ -10,11 +10,13 @@ from uuid import UUID, uuid4
 import pytest
 
 from server.dispatch import job_run, recording
+from server.dispatch.clock import Clock
+from server.dispatch.findings import Findings
 from server.dispatch.job_run import JobRun
 from server.dispatch.lanes import Lanes
 from server.dispatch.removals import LEAST
 from server.domain.credentials import CredentialType, SealedCredential
-from server.domain.delivery import LearnedEnvironment, RecipientState
+from server.domain.delivery import DeviceState, LearnedEnvironment, RecipientState
 from server.domain.devices import Environment
 from server.domain.jobs import Expansion, Flush, Flushed, Job, LeaseLost, UserDevice
 from server.domain.notices import RemovalsStopped
@@ -22,6 +24,7 @@ from server.domain.operations import Recipient, Status
 from server.domain.outcomes import Accepted, CredentialRefused, NotSent, Outcome, Rejected
 from server.domain.pushes import Provider, Push
 from server.domain.reasons import Reason
+from server.domain.routes import Routes
 from tests.unit.dispatch.scripted import APN, FCM, MemoryStore, Providers, job_of, parts_of, tokens
 
 SANDBOX = SealedCredential("account", uuid4(), 1, CredentialType.APN_SANDBOX, b"")
@@ -237,3 +240,33 @@ async def test_i10_a_send_by_the_sandbox_credential_does_not_remove_what_is_unkn
     await _run(JobRun(job, parts_of(store, providers)))
     assert _used(providers) == [SANDBOX]
     assert (store.ends[0].status, store.flushes[-1].dead) == (Status.FAILED, [])
+
+
+async def test_a_regular_flush_that_finds_all_ended_records_the_deaths_that_waited(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """There is no other one: the job is gone with it."""
+    monkeypatch.setattr(recording, "FLUSH_SECONDS", 0.0)
+    store, flushed = MemoryStore(), asyncio.Event()
+    parts = parts_of(store, Providers())
+    job = job_of(tokens(1))
+    findings = Findings(job, parts.guard)
+    record = recording.Recording(job, store, parts.announcer, parts.lease, findings)
+    device = DeviceState(Provider.FCM, "t0")
+    state = RecipientState(0, None, [device])
+    record.wait_for(state)
+    device.fail(Reason.UNREGISTERED)
+    findings.add(Routes([FCM]), state, device, _GONE)
+    record.answered()
+    record.end_if_decided(state)
+
+    async def note() -> None:
+        flushed.set()
+
+    store.before_flush = note
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        group.create_task(record.keep_up())
+        await flushed.wait()
+        record.stop()
+    await record.finish(Clock(job.claimed_at))
+    assert [([dead.token for dead in flush.dead], flush.keep) for flush in store.flushes] == [(["t0"], True)]
