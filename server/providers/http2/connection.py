@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, cast
 
 from server.providers.http2 import frames
 from server.providers.http2.blocks import LARGEST_BLOCK, InvalidHeader, RequestBlocks, ResponseBlocks
@@ -145,7 +145,7 @@ class Connection(asyncio.Protocol):
     # What the event loop calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast("asyncio.Transport", transport)  # uvloop's is none by its class
         self._transport = transport
         ours = {Setting.HEADER_TABLE_SIZE: self._table, Setting.ENABLE_PUSH: 0}
         widened = frames.window_update(0, RECEIVE_WINDOW - frames.DEFAULT_WINDOW)

@@ -22,6 +22,7 @@ from server.providers.transport import (
     TransportError,
 )
 
+_log = logging.getLogger(__name__)
 logging.getLogger("hpack").setLevel(logging.WARNING)  # it logs headers, which hold access tokens
 
 CONNECT_SECONDS = 10.0
@@ -155,12 +156,15 @@ class Http2Transport:
             connection = await self._connected()
         except TransportError as error:
             self._failed += 1
-            self._connecting = None
-            self._fail_waiting(error)
+            failure: TransportError | None = error
         else:
             self._failed = 0
-            self._connecting = None
             self._connections.append(connection)
+            failure = None
+        finally:
+            self._connecting = None
+        if failure is not None:
+            self._fail_waiting(failure)
         self.changed()
 
     async def _connected(self) -> Connection:
@@ -174,7 +178,9 @@ class Http2Transport:
             if certificates.refuses_ours(error):
                 raise CertificateRefusedError("CLIENT_CERTIFICATE_REFUSED") from None
             raise NotSentError("TLS_FAILED") from None
-        except OSError:
+        except Exception as error:  # noqa: BLE001 # a task nobody would hear of, and requests that wait for it
+            if not isinstance(error, OSError):
+                _log.warning("unexpected %s while connecting", type(error).__name__)
             raise NotSentError("CONNECT_FAILED") from None
 
     async def _address(self) -> str:
