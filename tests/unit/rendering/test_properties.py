@@ -1,17 +1,18 @@
 from __future__ import annotations
 
+import unittest.mock
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from liquid.exceptions import ResourceLimitError
 
 from server.domain.templates import ContentSource, RenderError, TemplateError
 from server.rendering import Renderer
 from server.rendering.filters import FILTERS
-from server.rendering.limits import Meter
+from server.rendering.limits import MAX_STEPS, Meter
 from server.rendering.parsing import Environment
+from server.rendering.problems import explained
 from server.rendering.template import Template
 from server.rendering.values import number_text
 
@@ -103,11 +104,28 @@ def test_a_text_without_liquid_is_shown_as_it_is(body: str) -> None:
     assert outcome(body, {}) == body
 
 
-@given(st.lists(PLAIN | PATHS.map("{{{{ {} }}}}".format)).map("".join), VARIABLES)
-@settings(max_examples=400, deadline=None)
-def test_the_short_cut_shows_what_the_interpreter_shows(body: str, variables: dict[str, Any]) -> None:
+OUTPUTS = st.builds("{{{{{} {} {}}}}}".format, st.sampled_from(["", "-"]), PATHS, st.sampled_from(["", "-"]))
+SHOWING = st.lists(PLAIN | OUTPUTS | st.just("{% raw %}{{ a }}{% endraw %}")).map("".join)
+LONG = st.sampled_from([*(size * "x" for size in (15, 16, 16_384, 65_535, 65_536, 65_537)), "é" * 32_768, "é" * 32_769])
+HALVES = st.text(st.characters(categories=["Cs"]), min_size=1, max_size=2)
+ANY = st.dictionaries(NAMES, VALUES | LONG | HALVES | st.dictionaries(NAMES, LONG, max_size=2), max_size=5)
+
+
+@given(SHOWING, ANY, st.integers(0, 200) | st.integers(0, MAX_STEPS))
+@settings(max_examples=1000, deadline=None)
+def test_the_short_cut_can_not_be_told_from_the_interpreter(body: str, variables: dict[str, Any], steps: int) -> None:
     template = Template(ENVIRONMENT, body)
-    assert template.render(variables, Meter()) == template.interpreted(variables, Meter())
+
+    assert rendered(template.render, variables, steps) == rendered(template.interpreted, variables, steps)
+
+
+def rendered(render: Callable[[Mapping[str, object], Meter], str], variables: dict[str, Any], steps: int) -> object:
+    """The text and the work that is left, or what is wrong."""
+    meter = Meter(steps)
+    try:
+        return render(variables, meter), meter.left
+    except Exception as error:  # noqa: BLE001  # the same one has to come from both
+        return explained(error)
 
 
 @given(st.lists(st.sampled_from(["{{ a }}", "{{ b.a }}", "é" * 100]), min_size=1).map("".join), st.integers(0, 70_000))
@@ -116,15 +134,14 @@ def test_the_short_cut_has_the_same_limit(body: str, length: int) -> None:
     template = Template(ENVIRONMENT, body)
     long = {"a": "x" * length, "b": {"a": ["é" * (length // 2)]}}
 
-    assert too_long(template.render, long) == too_long(template.interpreted, long)
+    assert rendered(template.render, long, MAX_STEPS) == rendered(template.interpreted, long, MAX_STEPS)
 
 
-def too_long(render: Callable[[Mapping[str, object], Meter], str], variables: dict[str, Any]) -> bool:
-    try:
-        render(variables, Meter())
-    except ResourceLimitError:
-        return True
-    return False
+@given(st.lists(PLAIN | NAMES.map("{{{{ {} }}}}".format)).map("".join), st.dictionaries(NAMES, SCALARS))
+def test_plain_values_in_a_text_take_the_short_cut(body: str, variables: dict[str, Any]) -> None:
+    template = Template(ENVIRONMENT, "{{ a }}" + body)
+    with unittest.mock.patch.object(Template, "interpreted", side_effect=AssertionError):
+        template.render(variables, Meter())
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**80), 2**80))
