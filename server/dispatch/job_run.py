@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TypeVar
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import structlog
 
@@ -30,11 +30,10 @@ from server.domain.delivery import (
     settle,
 )
 from server.domain.errors import Unavailable
-from server.domain.ids import notification_uuid
 from server.domain.jobs import MOST_PICKS, Flush, Job, by_provider
 from server.domain.operations import Status
 from server.domain.plan import Reach, plan
-from server.domain.pushes import Provider, Push
+from server.domain.pushes import Provider, Push, push_id
 from server.domain.reasons import Reason
 from server.domain.templates import RenderError
 
@@ -191,7 +190,7 @@ class JobRun:
     def _render(self, state: RecipientState, device: DeviceState) -> Push:
         job = self.job
         return Push(
-            push_id=push_id(notification_uuid(job.operation_id, state.index), device),
+            push_id=push_id(job.operation_id, state.index, device.provider, device.token),
             token=device.token,
             content=self._parts.renderings.render(job, state.index),
             presentation=job.message.presentation,
@@ -276,8 +275,3 @@ def _poisoned(state: RecipientState) -> End:
     if any(device.status is Status.SENT for device in state.devices):
         return state.end()
     return End(state.index, state.user_id, Status.FAILED, Reason.POISON, state.devices)
-
-
-def push_id(notification: UUID, device: DeviceState) -> UUID:
-    """Return the id of every push of this notification to this device: the same in each attempt (RFC 9562, v5)."""
-    return uuid5(notification, f"{device.provider}:{device.token}")
