@@ -44,7 +44,7 @@ class Template:
         return self.interpreted(variables, meter) if shown is None else _encodable(shown)
 
     def interpreted(self, variables: Mapping[str, object], meter: Meter) -> str:
-        """The same as ``render``, without the short cut for texts that only show variables."""
+        """The same as ``render``, without the short cut."""
         context = Context(self._bound, variables, meter)
         buffer = context.get_buffer()
         with suppress(LiquidInterrupt):  # a break outside of a loop ends the text, as in LiquidJS
