@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from uuid import UUID, uuid5
 
 import structlog
 
@@ -20,12 +19,11 @@ from server.dispatch.rendering import Renderings
 from server.domain.credentials import SealedCredential
 from server.domain.delivery import DeviceState, End, RecipientState, dead_device, expire, settle
 from server.domain.errors import Unavailable
-from server.domain.ids import notification_uuid
 from server.domain.jobs import MOST_PICKS, Job, by_provider
 from server.domain.operations import Status
 from server.domain.outcomes import Outcome
 from server.domain.plan import Reach, plan
-from server.domain.pushes import Provider, Push
+from server.domain.pushes import Provider, Push, push_id
 from server.domain.reasons import Reason
 from server.domain.templates import RenderError
 
@@ -202,7 +200,7 @@ class JobRun:
     def _render(self, state: RecipientState, device: DeviceState) -> Push:
         job = self.job
         return Push(
-            push_id=push_id(notification_uuid(job.operation_id, state.index), device),
+            push_id=push_id(job.operation_id, state.index, device.provider, device.token),
             token=device.token,
             content=self._parts.renderings.render(job, state.index),
             presentation=job.message.presentation,
@@ -232,8 +230,3 @@ def _poisoned(state: RecipientState) -> End:
     if any(device.status is Status.SENT for device in state.devices):
         return state.end()
     return End(state.index, state.user_id, Status.FAILED, Reason.POISON, state.devices)
-
-
-def push_id(notification: UUID, device: DeviceState) -> UUID:
-    """Return the id of every push of this notification to this device: the same in each attempt (RFC 9562, v5)."""
-    return uuid5(notification, f"{device.provider}:{device.token}")
