@@ -62,6 +62,7 @@ class JobRun:
         self.job = job
         self._parts = parts
         self._clock = Clock(job.claimed_at)
+        self._expires_at = None if job.ttl is None else job.due_at + timedelta(seconds=job.ttl)
         self._stopping = False
         self._ways: dict[Provider, _Way] = {}
         self._record = Recording(job, parts.store, parts.announcer, parts.lease)
@@ -204,7 +205,7 @@ class JobRun:
             token=device.token,
             content=self._parts.renderings.render(job, state.index),
             presentation=job.message.presentation,
-            expires_at=None if job.ttl is None else job.due_at + timedelta(seconds=job.ttl),
+            expires_at=self._expires_at,
             at=self._clock.now(),
             overrides=job.message.overrides.of(device.provider),
         )
