@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from itertools import cycle
@@ -12,14 +13,16 @@ import pytest
 
 from server.domain.apps import CredentialChange, NewContent
 from server.domain.credentials import CredentialType
+from server.domain.errors import Conflict
 from server.domain.health import Health, HealthState
 from server.domain.jobs import Holder, LeaseLost
 from server.domain.notices import HealthChanged, Notice
+from server.store.cancellations import Cancellations
 from server.store.credentials import Credentials
 from server.store.health import CredentialHealths
 from server.store.jobs import Jobs
 from server.store.notices import notice_from
-from tests.integration.store.sending import Sending, flush_of
+from tests.integration.store.sending import Sending, flush_of, sent
 
 _CODE = "InvalidProviderToken"
 _OK = Health(HealthState.OK)
@@ -150,32 +153,38 @@ async def test_reports_rotations_claims_flushes_and_cancels_at_once_never_block_
     sending: Sending, healths: CredentialHealths
 ) -> None:
     """No deadlock is seen, though everything goes on at once; and the feed has no hole."""
-    deadlocks = "select deadlocks from pg_stat_database where datname = current_database()"
-    for _ in range(40):
-        await sending.accept(2)
-    versions, seconds = cycle((1, 2, 3)), cycle((None, 9.0))
+    operations = [await sending.accept(2) for _ in range(100)]
+    seconds = cycle((None, 9.0))
+
+    async def version() -> int:
+        return int(await sending.value("select version from credentials where credential_id = $1", sending.fcm))
 
     async def hold() -> None:
-        for job in await Jobs(sending.database).claim(5, 5, timedelta(seconds=30)):
-            held = flush_of(rest=[*job.recipients], wait=timedelta(0), held_by=Holder(sending.fcm, next(versions)))
-            try:
-                await Jobs(sending.database).flush(job, held)
-            except LeaseLost:
-                continue
+        jobs = Jobs(sending.database)
+        for job in await jobs.claim(10, 10, timedelta(seconds=30)):
+            holder = Holder(sending.fcm, await version())
+            first, *rest = job.recipients
+            with contextlib.suppress(LeaseLost):
+                await jobs.flush(job, flush_of([sent(first)], rest=rest, held_by=holder))
 
     async def report() -> None:
-        await healths.unwell(sending.account, sending.fcm, next(versions), _CODE, next(seconds))
-        await healths.well(sending.account, sending.fcm, next(versions))
+        await healths.unwell(sending.account, sending.fcm, await version(), _CODE, next(seconds))
+        await healths.well(sending.account, sending.fcm, await version())
 
-    kinds: list[Callable[[], Awaitable[None]]] = [hold, hold, report, lambda: _rotate(sending)]
+    async def cancel() -> None:
+        with contextlib.suppress(Conflict):
+            await Cancellations(sending.database).cancel(sending.account, operations.pop(0))
+
+    kinds: list[Callable[[], Awaitable[None]]] = [hold, hold, report, cancel, lambda: _rotate(sending)]
 
     async def repeat(work: Callable[[], Awaitable[None]]) -> None:
-        for _ in range(15):
+        for _ in range(25):
             await work()
 
     async with asyncio.timeout(60):
         await asyncio.gather(*(repeat(work) for work in kinds * 2))
     await sending.fetch("select pg_stat_force_next_flush()")
-    assert await sending.value(deadlocks) == 0
-    assert await sending.value("select version from credentials where credential_id = $1", sending.fcm) == 31
+    assert await sending.value("select deadlocks from pg_stat_database where datname = current_database()") == 0
+    assert await version() == 51
+    assert HealthState.OK in await _states(sending)
     await sending.audit()
