@@ -17,6 +17,7 @@ from server.api import pages
 from server.api.calls import current_account
 from server.api.convert import BASE_PATH, CREDENTIAL_TYPE_NUMBERS, CREDENTIAL_TYPES, id_in_path, timestamp
 from server.api.filters import period
+from server.api.notices import health_message
 from server.api.requests import request_key, result_of
 from server.domain import ids
 from server.domain.apps import Credential, CredentialChange, CredentialFilter, NewContent, NewCredential
@@ -212,6 +213,7 @@ def _message(credential: Credential) -> pb.Credential:
         app_name=credential.app_name,
         created_at=timestamp(credential.created_at),
         updated_at=timestamp(credential.updated_at),
+        health=health_message(credential.health),
     )
 
 
