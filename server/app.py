@@ -23,6 +23,7 @@ from server.api.push_notifications import PushNotificationServicer
 from server.api.server import ApiServer
 from server.api.users import UserServicer
 from server.config import Config
+from server.dispatch.health import HealthReports
 from server.dispatch.job_run import Parts
 from server.dispatch.lanes import Lanes
 from server.dispatch.rendering import Renderings
@@ -47,6 +48,7 @@ from server.store.cancellations import Cancellations
 from server.store.credentials import Credentials
 from server.store.database import Database
 from server.store.feed import Feed
+from server.store.health import CredentialHealths
 from server.store.hints import Hints
 from server.store.idempotency import RequestKeys
 from server.store.jobs import Jobs
@@ -87,9 +89,11 @@ async def work(config: Config, name: str) -> None:
         hints = Hints(database.dsn)
         sealer = Sealer.from_environment(config.environment, config.data_dir)
         senders = Senders(config.endpoints, sealer, _transports(config))
-        parts = Parts(Jobs(database), senders, Renderings(Renderer()), Lanes(), hints, config.lease)
+        reports = HealthReports(CredentialHealths(database), hints)
+        parts = Parts(Jobs(database), senders, Renderings(Renderer()), Lanes(reports.tell), hints, config.lease)
         worker = Worker(parts, hints.jobs)
         process.start(hints.run())
+        process.start(reports.run())
         process.start(run_schedule(Schedule(database), hints))
         process.start(
             keep_up(
@@ -103,6 +107,7 @@ async def work(config: Config, name: str) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(config.grace.total_seconds()):
                 await asyncio.wait([working])
+        await reports.finish()
         async with asyncio.timeout(config.endpoints.request_timeout + 5):
             await senders.aclose()
 
@@ -142,7 +147,7 @@ def _api(config: Config, database: Database, hints: Hints, tailer: Tailer, addre
         UserServicer(Users(database)),
         DeviceRegistrationServicer(Registrations(database)),
         AppServicer(Apps(database)),
-        CredentialServicer(Credentials(database), parse_credential, sealer),
+        CredentialServicer(Credentials(database), parse_credential, sealer, hints),
         PushNotificationServicer(
             operations, notifications, renderer, DryRuns(Jobs(database), renderer, measure), hints
         ),

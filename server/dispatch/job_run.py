@@ -19,7 +19,7 @@ from server.dispatch.rendering import Renderings
 from server.domain.credentials import SealedCredential
 from server.domain.delivery import DeviceState, End, RecipientState, dead_device, expire, settle
 from server.domain.errors import Unavailable
-from server.domain.jobs import MOST_PICKS, Job, by_provider
+from server.domain.jobs import MOST_PICKS, Holder, Job, by_provider
 from server.domain.operations import Status
 from server.domain.outcomes import Outcome
 from server.domain.plan import Reach, plan
@@ -196,7 +196,7 @@ class JobRun:
             return
         self._record.rest(device.provider, until)
         if rest.reason is Reason.CREDENTIAL_REJECTED:
-            self._record.held_by = way.credential.credential_id
+            self._record.held_by = Holder(way.credential.credential_id, way.credential.version)
 
     def _render(self, state: RecipientState, device: DeviceState) -> Push:
         job = self.job
