@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 from server.providers.endpoints import Endpoints
 
+TRANSPORTS = ("http2", "httpx")
 DEFAULT_DATA_DIR = Path("data")
 
 
@@ -21,6 +22,7 @@ class Config:
     """``database_url`` None: the embedded server in ``data_dir``. ``lease`` is how long a dead worker's jobs wait.
 
     ``removal_share``: how much of an operation may die of one error before its devices are rather kept.
+    ``transport`` is what sends to the providers, ``response_table`` the size of its table for response headers.
     """
 
     data_dir: Path
@@ -31,6 +33,8 @@ class Config:
     grace: timedelta = timedelta(seconds=20)
     retention: timedelta = timedelta(days=7)
     removal_share: float = 0.5
+    transport: str = TRANSPORTS[0]
+    response_table: int = 0
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Config:
@@ -44,6 +48,8 @@ class Config:
             grace=_seconds(environment, "PHAROS_GRACE_SECONDS", 20.0),
             retention=_days(environment, "PHAROS_RETENTION_DAYS", 7.0),
             removal_share=_number(environment, "PHAROS_REMOVAL_SHARE", 0.5, most=1.0),
+            transport=_choice(environment, "PHAROS_TRANSPORT", TRANSPORTS),
+            response_table=int(_choice(environment, "PHAROS_HTTP2_RESPONSE_TABLE", ("0", "4096"))),
         )
 
 
@@ -64,6 +70,14 @@ def _endpoints(environment: Mapping[str, str]) -> Endpoints:
         request_timeout=timeout.total_seconds(),
         fcm_quota=quota,
     )
+
+
+def _choice(environment: Mapping[str, str], name: str, choices: Sequence[str]) -> str:
+    """The first of the choices unless another is set."""
+    chosen = environment.get(name) or choices[0]
+    if chosen not in choices:
+        raise BadSetting(f"{name} must be {' or '.join(choices)}, not {chosen!r}")
+    return chosen
 
 
 def _seconds(environment: Mapping[str, str], name: str, default: float) -> timedelta:

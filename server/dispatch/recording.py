@@ -16,7 +16,7 @@ from server.dispatch.findings import Findings
 from server.dispatch.ports import Announcer, JobStore
 from server.domain.delivery import End, RecipientState, call_off
 from server.domain.errors import Unavailable
-from server.domain.jobs import Flush, Job
+from server.domain.jobs import Flush, Holder, Job
 from server.domain.pushes import Provider
 from server.domain.routes import Routes
 
@@ -38,7 +38,7 @@ class Recording:
     def __init__(self, job: Job, store: JobStore, announcer: Announcer, lease: timedelta, findings: Findings) -> None:
         self.canceled = job.canceled
         self.routes = Routes(())
-        self.held_by: UUID | None = None
+        self.held_by: Holder | None = None
         self._job = job
         self._store = store
         self._announcer = announcer

@@ -5,6 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
+from server.domain.credentials import CredentialType
+from server.domain.health import Health
+
+
+@dataclass(frozen=True, slots=True)
+class HealthChanged:
+    """What a credential's health came to."""
+
+    credential_id: UUID
+    app_name: str
+    credential_type: CredentialType
+    health: Health
+
 
 @dataclass(frozen=True, slots=True)
 class RemovalsStopped:
@@ -14,3 +27,6 @@ class RemovalsStopped:
     credential_id: UUID
     code: str
     devices: int
+
+
+Notice = HealthChanged | RemovalsStopped

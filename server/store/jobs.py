@@ -6,6 +6,7 @@ Claim, flush and split are fenced by the lease: a worker that lost it changes no
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -15,7 +16,7 @@ import msgspec
 from server.domain.credentials import SealedCredential
 from server.domain.delivery import DeviceState, End, RecipientState
 from server.domain.devices import Environment
-from server.domain.jobs import MOST_PICKS, Expansion, Flush, Flushed, Job, Lease, LeaseLost, UserDevice
+from server.domain.jobs import MOST_PICKS, Expansion, Flush, Flushed, Holder, Job, Lease, LeaseLost, UserDevice
 from server.domain.operations import OperationStatus, Recipient
 from server.domain.pushes import Provider
 from server.store import transactions
@@ -70,12 +71,14 @@ class Jobs:
         Raises ``LeaseLost`` and ``Unavailable``: then nothing was recorded, except that a commit whose answer got lost
         counts once however often the flush is repeated.
         """
-        if not (flush.dead or flush.learned or flush.notices):
+        if not (flush.dead or flush.learned or flush.notices or flush.held_by):
             return await transactions.run_statement(self._database, lambda connection: record(connection, job, flush))
 
         async def work(connection: Connection) -> Flushed:
+            holder_changed = flush.held_by is not None and not await _lock_holder(connection, job, flush.held_by)
             await _judge_devices(connection, job, flush)
-            flushed = await record(connection, job, flush)
+            released = replace(flush, held_by=None, wait=timedelta()) if holder_changed else flush
+            flushed = await record(connection, job, released)
             for notice in flush.notices:
                 await write_removals_stopped(connection, job.lease.account_id, notice)
             return flushed
@@ -164,11 +167,26 @@ async def record(connection: Connection, job: Job, flush: Flush) -> Flushed:
         _encode_progress(flush.begun) if flush.begun else None,
         flush.keep,
         job.lost,
+        flush.held_by.credential_id if flush.held_by else None,
     )
     if not row["held"]:
         raise LeaseLost
     status = row["operation_status"]
     return Flushed(None if status is None else OperationStatus(status), row["canceled"])
+
+
+async def release(connection: Connection, account: UUID, credentials: Sequence[UUID]) -> None:
+    """Make the work that waits for one of the credentials due at once, in the caller's transaction.
+
+    Before this the transaction may lock credentials and devices; behind it operations and feeds, as flushes do.
+    """
+    await connection.execute(_SQL.release, account, credentials)
+
+
+async def _lock_holder(connection: Connection, job: Job, holder: Holder) -> bool:
+    """Keep a refused credential as it is until the commit; False: the job's send has something else to use now."""
+    named = [credential for credential in (job.fcm_credential, job.apn_credential) if credential]
+    return bool(await connection.fetchval(_SQL.lock_holder, job.lease.account_id, *holder, named))
 
 
 async def _judge_devices(connection: Connection, job: Job, flush: Flush) -> None:

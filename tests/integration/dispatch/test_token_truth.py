@@ -169,7 +169,7 @@ async def test_i10_a_send_of_which_everybody_dies_removes_nobody_and_says_so_in_
     assert len(await sending.devices()) == 60
     body = "body ->> 'operation_id' as operation, body ->> 'code' as code, (body -> 'devices')::integer as devices"
     (notice,) = await sending.fetch(f"select kind, {body} from notices")  # noqa: S608 - a constant
-    assert (notice["kind"], notice["operation"], notice["code"]) == (2, operation.hex, "UNREGISTERED")
+    assert (notice["kind"], notice["operation"], notice["code"]) == (2, str(operation), "UNREGISTERED")
     assert notice["devices"] >= LEAST
     assert running.announcements.feeds
     await sending.audit()

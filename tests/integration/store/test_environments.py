@@ -167,8 +167,8 @@ async def test_a_stop_of_removals_stands_in_the_feed_behind_what_it_came_with(se
     event = await sending.value("select max(seq) from events")
     assert (notice["account_id"], notice["seq"], notice["kind"]) == (sending.account, event + 1, 2)
     assert msgspec.json.decode(notice["body"]) == {
-        "operation_id": operation.hex,
-        "credential_id": sending.fcm.hex,
+        "operation_id": str(operation),
+        "credential_id": str(sending.fcm),
         "code": "UNREGISTERED",
         "devices": 250,
     }
