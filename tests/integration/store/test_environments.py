@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 from uuid import UUID
 
-import msgspec
 import pytest
 
 from server.domain.credentials import CredentialType
 from server.domain.delivery import DeadDevice, LearnedEnvironment
 from server.domain.devices import Device, Environment, NewDevice
+from server.domain.feed import FeedEvent, FeedNotice
 from server.domain.jobs import Expansion, Job, LeaseLost, UserDevice
 from server.domain.notices import RemovalsStopped
 from server.domain.pushes import Provider
+from server.store.feed import Feed
 from server.store.jobs import Jobs
 from server.store.registrations import Registrations
 from tests.integration.store.sending import Sending, eventually, flush_of, sent, users
@@ -163,15 +164,10 @@ async def test_a_stop_of_removals_stands_in_the_feed_behind_what_it_came_with(se
     job = await sending.claim_one()
     stop = RemovalsStopped(operation, sending.fcm, "UNREGISTERED", 250)
     await jobs.flush(job, flush_of([sent(0)], notices=[stop]))
-    (notice,) = await sending.fetch("select account_id, seq, kind, body::text from notices")
-    event = await sending.value("select max(seq) from events")
-    assert (notice["account_id"], notice["seq"], notice["kind"]) == (sending.account, event + 1, 2)
-    assert msgspec.json.decode(notice["body"]) == {
-        "operation_id": str(operation),
-        "credential_id": str(sending.fcm),
-        "code": "UNREGISTERED",
-        "devices": 250,
-    }
+    *_, event, notice = await Feed(sending.database).read(sending.account, 0, 100)
+    assert isinstance(event, FeedEvent)
+    assert isinstance(notice, FeedNotice)
+    assert (notice.seq, notice.notice) == (event.seq + 1, stop)
     await sending.audit()
 
 
