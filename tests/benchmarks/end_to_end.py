@@ -43,14 +43,14 @@ class Costs:
         return [sum(each.values()) for each in self.ours[kind]]
 
 
-async def measure(sizes: Sizes, profile: Path | None = None) -> Figure:
+async def measure(sizes: Sizes) -> Figure:
     """The kinds take turns, and one send of each goes before, unmeasured."""
     with tempfile.TemporaryDirectory(prefix="pharos-bench-") as name:
         folder = Path(name)
         (folder / "nginx").mkdir()
         async with target.running(folder / "nginx", _FCM_STREAMS) as nginx:
             async with stack.running(folder / "pharos", nginx) as running:
-                await running.start_workers(profile=profile)
+                await running.start_workers()
                 say("end to end: registering users")
                 kinds = _kinds(sizes, await running.register_users(sizes.recipients - 1))
                 costs = await _deliver_all(running, nginx, kinds, sizes)

@@ -38,9 +38,9 @@ class Stack:
     def __init__(self, folder: Path, target: Target) -> None:
         self.target = target
         self._log = folder / "pharos.log"
-        self._env = {name: value for name, value in os.environ.items() if not name.startswith("PHAROS_")}
+        # No setting of the caller's own Pharos, but which PostgreSQL to run.
+        self._env = {name: value for name, value in os.environ.items() if _is_kept(name)}
         self._env |= {**target.environment, "PHAROS_DATA_DIR": str(folder)}
-        self._env.pop("DATABASE_URL", None)
         self._services: dict[str, Child] = {}
         self._workers: list[Child] = []
         self._rest: httpx.AsyncClient
@@ -125,9 +125,9 @@ class Stack:
         user_ids: list[str] = []
         for start in range(0, count, _BATCH):
             batch = messages.registrations(range(start, min(start + _BATCH, count)))
-            for result in await self.client.register_devices(batch):
-                registration = await self.client.get_device_registration(result.resource_id)
-                user_ids.append(registration.user_id)
+            results = await self.client.register_devices(batch)
+            made = await asyncio.gather(*(self.client.get_device_registration(each.resource_id) for each in results))
+            user_ids.extend(registration.user_id for registration in made)
         for start in range(0, count, _BATCH):
             batch = messages.registrations(range(start, min(start + _BATCH, count)), user_ids)
             await self.client.register_devices(batch)
@@ -175,6 +175,10 @@ async def running(folder: Path, target: Target) -> AsyncIterator[Stack]:
         raise
     finally:
         await stack.stop()
+
+
+def _is_kept(variable: str) -> bool:
+    return variable == "PHAROS_POSTGRES_BIN" or not variable.startswith(("PHAROS_", "DATABASE_URL"))
 
 
 def _base64(path: Path) -> str:
