@@ -22,8 +22,8 @@ from server.api.push_notifications import PushNotificationServicer
 from server.api.server import ApiServer
 from server.api.users import UserServicer
 from server.config import Config
-from server.dispatch.gates import Gates
 from server.dispatch.job_run import Parts
+from server.dispatch.lanes import Lanes
 from server.dispatch.rendering import Renderings
 from server.dispatch.scheduler import run_schedule
 from server.dispatch.upkeep import keep_up
@@ -82,7 +82,7 @@ async def work(config: Config, name: str) -> None:
     async with _database(config, "pharos-work") as database, _running() as process:
         hints = Hints(database.dsn)
         senders = Senders(config.endpoints, Sealer.from_environment(config.environment, config.data_dir))
-        parts = Parts(Jobs(database), senders, Renderings(Renderer()), Gates(), hints, config.lease)
+        parts = Parts(Jobs(database), senders, Renderings(Renderer()), Lanes(), hints, config.lease)
         worker = Worker(parts, hints.jobs)
         process.start(hints.run())
         process.start(run_schedule(Schedule(database), hints))

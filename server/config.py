@@ -52,7 +52,13 @@ def _endpoints(environment: Mapping[str, str]) -> Endpoints:
     urls = {name: url for name, url in given.items() if url}
     ca_file = environment.get("PHAROS_PROVIDER_CA")
     timeout = _seconds(environment, "PHAROS_PROVIDER_TIMEOUT_SECONDS", 15.0)
-    return Endpoints(**urls, ca_file=Path(ca_file) if ca_file else None, request_timeout=timeout.total_seconds())
+    quota = _number(environment, "PHAROS_FCM_QUOTA_PER_MINUTE", 600_000.0, most=1e9) / 60
+    return Endpoints(
+        **urls,
+        ca_file=Path(ca_file) if ca_file else None,
+        request_timeout=timeout.total_seconds(),
+        fcm_quota=quota,
+    )
 
 
 def _seconds(environment: Mapping[str, str], name: str, default: float) -> timedelta:

@@ -11,6 +11,7 @@ from server.domain.credentials import SealedCredential
 from server.domain.jobs import Expansion, Flush, Flushed, Job, Lease
 from server.domain.operations import Recipient
 from server.domain.outcomes import Outcome
+from server.domain.projects import Project
 from server.domain.pushes import Content, Push
 from server.domain.templates import ContentSource
 
@@ -35,9 +36,13 @@ class Schedule(Protocol):
 
 
 class Sender(Protocol):
-    """Sends with one credential. Never raises for what a provider or the network does."""
+    """Sends with one credential, whose pushes count for ``project``; None: for nothing but the credential."""
 
-    async def send(self, push: Push) -> Outcome: ...
+    @property
+    def project(self) -> Project | None: ...
+
+    async def send(self, push: Push) -> Outcome:
+        """Never raises for what a provider or the network does."""
 
 
 class Senders(Protocol):

@@ -76,7 +76,8 @@ class Flush:
     """What a worker records about a job in one transaction.
 
     ``rest`` are the recipients still to do, ``begun`` those of them that were tried. With ``keep`` the worker goes on
-    and the lease is extended by ``wait``; otherwise the rest becomes due again after ``wait``.
+    and the lease is extended by ``wait``; otherwise the rest becomes due again after ``wait``, or when the refused
+    credential ``held_by`` changes.
     """
 
     ends: Sequence[End]
@@ -87,6 +88,7 @@ class Flush:
     wait: timedelta
     fcm_credential: UUID | None = None
     apn_credential: UUID | None = None
+    held_by: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)

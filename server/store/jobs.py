@@ -28,17 +28,23 @@ _encode_progress = msgspec.msgpack.Encoder().encode
 _decode_progress = msgspec.msgpack.Decoder(list[RecipientState]).decode
 _encode_devices = msgspec.json.Encoder().encode
 
+_SMALL = 0  # the lane of small sends
+_FIRST_TURN = UUID(int=0)
+
 
 class Jobs:
     """What workers take from the queue and give back to it."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._small_turn = self._bulk_turn = _FIRST_TURN  # the account that was last in its turn
 
     async def claim(self, small: int, bulk: int, lease: timedelta) -> list[Job]:
-        """Take up to ``small`` jobs of small sends and ``bulk`` of others that are due."""
+        """Take up to ``small`` jobs of small sends and ``bulk`` of others that are due. Accounts take turns."""
         async with self._database.connection() as connection:
-            rows = await connection.fetch(_SQL.claim, small, bulk, lease)
+            rows = await connection.fetch(_SQL.claim, small, bulk, lease, self._small_turn, self._bulk_turn)
+        self._small_turn = _turn_behind(self._small_turn, [row for row in rows if row["lane"] == _SMALL], small)
+        self._bulk_turn = _turn_behind(self._bulk_turn, [row for row in rows if row["lane"] != _SMALL], bulk)
         return [job_from(row) for row in rows]
 
     async def credentials(self, job: Job) -> list[SealedCredential]:
@@ -103,6 +109,14 @@ class Jobs:
                 _SQL.split, lease.account_id, lease.job_id, lease.lease, *halves, MOST_PICKS - 1
             ),
         )
+
+
+def _turn_behind(turn: UUID, rows: Sequence[asyncpg.Record], asked: int) -> UUID:
+    """Return behind which account the next claim goes on: from the beginning when this one came to the end."""
+    if asked == 0:
+        return turn
+    in_turn = [row["account_id"] for row in rows if row["in_turn"]]
+    return max(in_turn) if len(in_turn) >= asked else _FIRST_TURN
 
 
 async def credentials_of(connection: Connection, job: Job) -> list[SealedCredential]:
@@ -179,7 +193,7 @@ def job_from(row: asyncpg.Record) -> Job:
         deadline=row["deadline"],
         claimed_at=row["claimed_at"],
         picks=row["picks"],
-        small=row["lane"] == 0,
+        small=row["lane"] == _SMALL,
         recipients=recipients,
         begun={state.index: state for state in begun if state.index in recipients},
         canceled=row["called_off"],

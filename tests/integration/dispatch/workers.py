@@ -6,8 +6,8 @@ import asyncio
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from server.dispatch.gates import Gates
 from server.dispatch.job_run import Parts
+from server.dispatch.lanes import Lanes
 from server.dispatch.rendering import Renderings
 from server.dispatch.worker import Worker
 from server.rendering.renderer import Renderer
@@ -49,7 +49,7 @@ class Workers:
     def start(self, *, lease: timedelta = timedelta(seconds=30), database: Database | None = None) -> Running:
         announcements = Announcements()
         parts = Parts(
-            Jobs(database or self.database), self.providers, Renderings(Renderer()), Gates(), announcements, lease
+            Jobs(database or self.database), self.providers, Renderings(Renderer()), Lanes(), announcements, lease
         )
         worker = Worker(parts, Signal())
         started = Running(worker, self.group.create_task(worker.run()), announcements)
