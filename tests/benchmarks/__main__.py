@@ -8,9 +8,10 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -22,7 +23,7 @@ from tests.benchmarks.judging import MismatchError
 from tests.benchmarks.programs import NotMeasuredError
 from tests.benchmarks.report import Section
 
-Measure = Callable[[Sizes], Awaitable[Figure]]
+Measure = Callable[[Sizes], Coroutine[Any, Any, Figure]]
 
 # In the order of the report: what measures each figure, and the keys it answers for.
 FIGURES: dict[str, tuple[Measure, Sequence[str]]] = {
@@ -37,7 +38,10 @@ _PARTS, _PROFILE = "parts", "profile"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns 0 when every figure was measured and every count agreed; a missed target is said, and no failure."""
-    options = _parser().parse_args(argv)
+    parser = _parser()
+    options = parser.parse_args(argv)
+    if options.quick and options.save:
+        parser.error("--quick measures nothing that is worth saving")
     sizes = QUICK if options.quick else Sizes()
     if options.growth:
         sizes = msgspec.structs.replace(sizes, growth=options.growth, window=min(sizes.window, options.growth // 2))
@@ -66,6 +70,8 @@ def _measure_all(names: Sequence[str], sizes: Sizes, *, save: bool) -> bool:
             path = report.save(_together(date, found, earlier=report.load(date)))
             say(f"{name}: saved in {path.relative_to(report.ROOT)}")
     if found:
+        if sizes.rounds == QUICK.rounds:
+            print("QUICK: the numbers are too small for figures; this shows only that everything works.\n")
         print(report.page(_together(date, found, earlier=None)))
     return failed
 

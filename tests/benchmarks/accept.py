@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import statistics
-import tempfile
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
-from tests.benchmarks import stack, target
+from tests.benchmarks import stack
 from tests.benchmarks.accounting import difference
 from tests.benchmarks.arithmetic import per_10k
 from tests.benchmarks.figure import Figure, Sizes, Table, say
@@ -23,11 +21,8 @@ Costs = dict[str, list[dict[str, float]]]
 
 async def measure(sizes: Sizes) -> Figure:
     """The kinds take turns, and one send of each goes before, unmeasured."""
-    with tempfile.TemporaryDirectory(prefix="pharos-bench-") as name:
-        folder = Path(name)
-        (folder / "nginx").mkdir()
-        async with target.running(folder / "nginx", 100) as nginx, stack.running(folder / "pharos", nginx) as running:
-            costs = await _accept_all(running, sizes)
+    async with stack.running() as running:
+        costs = await _accept_all(running, sizes)
     return _figure(costs, sizes)
 
 
@@ -64,5 +59,5 @@ def _figure(costs: Costs, sizes: Sizes) -> Figure:
     ]
     notes = ["FCM tokens of 163 characters; personalised: two variables each. The stages are means, the sum a median."]
     table = Table(f"Accept of {sizes.recipients:,} recipients, CPU s / 10,000", ["", *_ROLES, "sum"], rows, notes)
-    ratios = dict(zip(KEYS, (totals["REST, personalised"], totals["gRPC, personalised"]), strict=True))
+    ratios: dict[str, float | None] = {KEYS[0]: totals["REST, personalised"], KEYS[1]: totals["gRPC, personalised"]}
     return Figure(ratios, {}, {"cpu_s_per_10k": costs, "sends": sizes.accepts}, [table])

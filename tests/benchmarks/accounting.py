@@ -18,9 +18,7 @@ Roles = Mapping[str, Iterable[int]]
 def cpu_seconds(roles: Roles) -> dict[str, float]:
     """CPU seconds so far by role. Descendants that have ended and were waited for are in it."""
     children = _children()
-    return {
-        role: sum(_spent(pid) for root in roots for pid in _tree(root, children)) for role, roots in roles.items()
-    }
+    return {role: sum(_spent(pid) for root in roots for pid in _tree(root, children)) for role, roots in roles.items()}
 
 
 def peak_mib(roles: Roles) -> dict[str, float]:

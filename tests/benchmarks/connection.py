@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from sandbox.identity import APNS_TOPIC
-from tests.benchmarks import judging, nghttpd, programs, target
+from tests.benchmarks import judging, nghttpd, target
 from tests.benchmarks.arithmetic import median_ratio, per_10k
 from tests.benchmarks.clients import starting
 from tests.benchmarks.clients.driving import Job, Mode, Report
@@ -110,8 +110,6 @@ def _share(job: Job, client: Client) -> Job:
 @asynccontextmanager
 async def _courses(folder: Path, sizes: Sizes) -> AsyncIterator[tuple[list[Course], dict[str, str]]]:
     """The courses that can be had, and why the others can't."""
-    for name in ("nginx", "nghttpd"):
-        (folder / name).mkdir()
     absent: dict[str, str] = {}
     async with AsyncExitStack() as stack:
         nginx = await stack.enter_async_context(target.running(folder / "nginx", fcm_streams=_STREAMS))
@@ -152,13 +150,13 @@ def _figure(courses: list[Course], absent: dict[str, str], sizes: Sizes) -> Figu
         figure.tables.append(_table(course))
     by_name = {course.name: course for course in courses}
     for key, (ours, theirs, name) in RATIOS.items():
-        course = by_name.get(name)
-        reason = absent[name] if course is None else course.missing.get(ours) or course.missing.get(theirs)
+        found = by_name.get(name)
+        reason = absent[name] if found is None else found.missing.get(ours) or found.missing.get(theirs)
         figure.ratios[key] = None
-        if reason is not None or course is None:
+        if reason is not None or found is None:
             figure.reasons[key] = f"not measured: {reason}"
         else:
-            figure.ratios[key] = median_ratio(course.costs[ours], course.costs[theirs])
+            figure.ratios[key] = median_ratio(found.costs[ours], found.costs[theirs])
     return figure
 
 
@@ -166,7 +164,12 @@ def _table(course: Course) -> Table:
     measured = sorted(course.costs.items(), key=lambda item: statistics.median(item[1]))
     ours = course.costs.get("pharos")
     rows = [
-        [name, f"{statistics.median(costs):.3f}", f"{min(costs):.3f}", f"{median_ratio(costs, ours):.2f}" if ours else ""]
+        [
+            name,
+            f"{statistics.median(costs):.3f}",
+            f"{min(costs):.3f}",
+            f"{median_ratio(costs, ours):.2f}" if ours else "",
+        ]
         for name, costs in measured
     ]
     notes = [f"{client.name}: {client.note}" for client in CLIENTS if client.note and client.name in course.costs]

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import statistics
-import tempfile
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from sandbox.identity import APNS_TOPIC
-from tests.benchmarks import accounting, judging, stack, target
+from tests.benchmarks import accounting, judging, stack
 from tests.benchmarks.accounting import difference
 from tests.benchmarks.arithmetic import median_ratio, per_10k
 from tests.benchmarks.clients import starting
@@ -23,7 +21,6 @@ from tests.benchmarks.target import Target
 
 KEYS = ("end_to_end_cpu_s_per_10k", "end_to_end_vs_aioapns")
 _ROLES = ("gateway", "serve", "work", "postgres")
-_FCM_STREAMS = 100  # as Google allows on a connection
 _HEADLINE = "FCM tokens, personalised"
 _LIKE_AIOAPNS = "APNs tokens, personalised"
 _AIOAPNS = next(client for client in CLIENTS if client.name == "aioapns")
@@ -45,15 +42,11 @@ class Costs:
 
 async def measure(sizes: Sizes) -> Figure:
     """The kinds take turns, and one send of each goes before, unmeasured."""
-    with tempfile.TemporaryDirectory(prefix="pharos-bench-") as name:
-        folder = Path(name)
-        (folder / "nginx").mkdir()
-        async with target.running(folder / "nginx", _FCM_STREAMS) as nginx:
-            async with stack.running(folder / "pharos", nginx) as running:
-                await running.start_workers()
-                say("end to end: registering users")
-                kinds = _kinds(sizes, await running.register_users(sizes.recipients - 1))
-                costs = await _deliver_all(running, nginx, kinds, sizes)
+    async with stack.running() as running:
+        await running.start_workers()
+        say("end to end: registering users")
+        kinds = _kinds(sizes, await running.register_users(sizes.recipients - 1))
+        costs = await _deliver_all(running, kinds, sizes)
     return _figure(costs, sizes)
 
 
@@ -67,21 +60,21 @@ def _kinds(sizes: Sizes, users: list[str]) -> dict[str, Send]:
     }
 
 
-async def _deliver_all(running: Stack, nginx: Target, kinds: dict[str, Send], sizes: Sizes) -> Costs:
+async def _deliver_all(running: Stack, kinds: dict[str, Send], sizes: Sizes) -> Costs:
     costs = Costs({kind: [] for kind in kinds}, {kind: [] for kind in kinds}, {kind: [] for kind in kinds})
     bodies = {kind: send.rest_body() for kind, send in kinds.items()}
     for number in range(sizes.sends + 1):
         say(f"end to end: round {number} of {sizes.sends}")
         for kind, send in kinds.items():
-            await _deliver(running, nginx, kind, send, bodies[kind], costs if number > 0 else None)
+            await _deliver(running, kind, send, bodies[kind], costs if number > 0 else None)
         if number > 0 and not costs.reason:
-            await _aioapns(nginx, sizes, costs)
+            await _aioapns(running.target, sizes, costs)
     return costs
 
 
-async def _deliver(running: Stack, nginx: Target, kind: str, send: Send, body: bytes, costs: Costs | None) -> None:
-    roles = {**running.roles, "target": [nginx.pid]}
-    mark, before = nginx.mark(), accounting.cpu_seconds(roles)
+async def _deliver(running: Stack, kind: str, send: Send, body: bytes, costs: Costs | None) -> None:
+    roles = {**running.roles, "target": [running.target.pid]}
+    mark, before = running.target.mark(), accounting.cpu_seconds(roles)
     began = time.monotonic()
     operation = await running.accept(body)
     await running.delivered([operation], mark, [send])
@@ -141,7 +134,7 @@ def _table(costs: Costs, sizes: Sizes) -> Table:
     if costs.aioapns:
         rows.append(["aioapns alone", "", "", "", "", f"{statistics.median(costs.aioapns):.3f}", "", ""])
     notes = [
-        f"{stack.CORES} workers; accepted over REST; the sum is from the call to the last recorded result, the target apart",
+        f"{stack.CORES} workers; accepted over REST; from the call to the last recorded result, the target apart",
         "users: every other one has an FCM and an APNs device, the others an FCM device; personalised: two variables",
     ]
     return Table(f"End to end, {sizes.recipients:,} recipients, CPU s / 10,000 pushes", columns, rows, notes)

@@ -1,15 +1,13 @@
-"""Figures (d) and (e): a million queued, then delivered. Does the last push cost what the first did, and what memory?"""
+"""Figures (d) and (e): a million queued, then delivered: does the last push cost what the first did? And memory."""
 
 from __future__ import annotations
 
 import asyncio
 import statistics
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from tests.benchmarks import accounting, stack, target
+from tests.benchmarks import accounting, stack
 from tests.benchmarks.accounting import difference
 from tests.benchmarks.arithmetic import per_10k
 from tests.benchmarks.figure import Figure, Sizes, Table, say
@@ -20,7 +18,6 @@ from tests.benchmarks.target import Mark, Target
 KEYS = ("growth_1m", "peak_memory_mib_1m")
 _ROLES = ("gateway", "serve", "work", "postgres")
 _OURS = ("gateway", "serve", "work")
-_FCM_STREAMS = 100
 _MILLION = 1_000_000  # the keys name it
 _WITHIN = 3600.0
 _AT_ONCE = 2  # sends being accepted
@@ -40,12 +37,8 @@ class Course:
 
 async def measure(sizes: Sizes) -> Figure:
     """All sends are accepted before the workers start. The first send's pushes warm them up."""
-    with tempfile.TemporaryDirectory(prefix="pharos-bench-") as name:
-        folder = Path(name)
-        (folder / "nginx").mkdir()
-        async with target.running(folder / "nginx", _FCM_STREAMS) as nginx:
-            async with stack.running(folder / "pharos", nginx) as running:
-                course = await _run(running, nginx, sizes)
+    async with stack.running() as running:
+        course = await _run(running, running.target, sizes)
     return _figure(course, sizes)
 
 
@@ -113,15 +106,23 @@ def _growth_table(windows: list[dict[str, float]], totals: list[float], sizes: S
         [f"{number * sizes.window:,}", *(f"{window[role]:.3f}" for role in _ROLES), f"{total:.3f}"]
         for number, (window, total) in enumerate(zip(windows, totals, strict=True), 1)
     ]
-    rows.append(["median", *(f"{statistics.median(each[role] for each in windows):.3f}" for role in _ROLES),
-                 f"{statistics.median(totals):.3f}"])
+    rows.append(
+        [
+            "median",
+            *(f"{statistics.median(each[role] for each in windows):.3f}" for role in _ROLES),
+            f"{statistics.median(totals):.3f}",
+        ]
+    )
     notes = [f"each row is the cost of the {sizes.window:,} deliveries up to its number; accept is not in it"]
     return Table(f"Growth over {sizes.growth:,} deliveries, CPU s / 10,000 pushes", ["", *_ROLES, "sum"], rows, notes)
 
 
 def _memory_table(course: Course, sizes: Sizes) -> Table:
     rows = [
-        ["all queued, no worker yet", *(f"{course.queued[role]:.0f}" if course.queued[role] else "" for role in _ROLES)],
+        [
+            "all queued, no worker yet",
+            *(f"{course.queued[role]:.0f}" if course.queued[role] else "" for role in _ROLES),
+        ],
         ["all delivered", *(f"{course.peak[role]:.0f}" for role in _ROLES)],
     ]
     notes = ["the largest single process of each; PostgreSQL's contain what it shares (128 MB of buffers)"]

@@ -1,4 +1,4 @@
-"""Before a client is measured, the sandbox judges it: strict about every push, and with a ledger of what it accepted."""
+"""Before a client is measured, the sandbox judges it: strict about every push, with a ledger of what it accepted."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ class Judge:
     async def judge(self, client: Client, mode: Mode) -> None:
         """Raises MismatchError unless all pushes but the malformed one are in the ledger, each once."""
         job = _job(self.ready, mode, _bearer(self.ready) if mode == "fcm" else _provider_token(self.ready))
-        with httpx.Client(base_url=self.ready["controlUrl"]) as control:
-            control.delete("/ledger").raise_for_status()
+        async with httpx.AsyncClient(base_url=self.ready["controlUrl"]) as control:
+            (await control.delete("/ledger")).raise_for_status()
             report = await starting.run(client, msgspec.structs.replace(job, in_flight=min(100, client.in_flight)))
-            total = control.get("/ledger/summary").raise_for_status().json()["total"]
+            total = (await control.get("/ledger/summary")).raise_for_status().json()["total"]
         counted = (total["accepted"], total["rejected"], total["duplicates"])
         check(f"{client.name} ({mode}, sandbox)", _PUSHES, report, counted[0], counted[1])
         if counted[2] and not client.repeats:
@@ -54,7 +54,7 @@ class Judge:
 async def judge(folder: Path) -> AsyncIterator[Judge]:
     """A sandbox while this lasts."""
     argv = [sys.executable, "-m", "sandbox", "--dir", str(folder), "--die-with-parent"]
-    child = await Child.spawn("sandbox", argv, lambda _, line: None)
+    child = await Child.spawn("sandbox", argv, lambda _name, _line: None)
     try:
         yield Judge(await child.ready(_READY_WITHIN))
     finally:
@@ -93,7 +93,7 @@ def _provider_token(ready: dict[str, str]) -> str:
 def provider_token(p8_file: Path) -> str:
     """What identifies a sender to APNs."""
     claims = {"iss": APNS_TEAM_ID, "iat": int(time.time())}
-    return jwt.encode(claims, p8_file.read_text(), "ES256", headers={"kid": APNS_KEY_ID})
+    return str(jwt.encode(claims, p8_file.read_text(), "ES256", headers={"kid": APNS_KEY_ID}))
 
 
 def _bearer(ready: dict[str, str]) -> str:
@@ -103,7 +103,7 @@ def _bearer(ready: dict[str, str]) -> str:
     assertion = jwt.encode(claims, account["private_key"], "RS256", headers={"kid": account["private_key_id"]})
     form = {"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer", "assertion": assertion}
     answer = httpx.post(ready["oauthUrl"], data=form, verify=_trusting(ready["caFile"]), trust_env=False)
-    return "Bearer " + answer.raise_for_status().json()["access_token"]
+    return f"Bearer {answer.raise_for_status().json()['access_token']}"
 
 
 def _trusting(ca_file: str) -> ssl.SSLContext:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 from pharos.push.v1.push_notifications_pb2 import PRIORITY_HIGH, Content, SendPushNotificationRequest
 from pharos.push.v1.types_pb2 import PROVIDER_APN, Recipient
 
-from tests.benchmarks import messages, stack, target
+from tests.benchmarks import messages, stack
 from tests.benchmarks.arithmetic import percentile
 from tests.benchmarks.figure import Figure, Sizes, Table, say
 from tests.benchmarks.judging import MismatchError
@@ -22,7 +20,6 @@ from tests.benchmarks.stack import Stack
 from tests.benchmarks.target import Mark, Target
 
 KEYS = ("single_push_p99_behind_bulk",)
-_FCM_STREAMS = 100
 _BULK_SENDS = 4
 _MOST_BURSTS = 60
 _PAUSE = 0.03  # seconds between single pushes, on average
@@ -87,16 +84,12 @@ class _Singles:
 
 async def measure(sizes: Sizes) -> Figure:
     """The bulk sends and the single pushes have the same credential, and so the same connection."""
-    with tempfile.TemporaryDirectory(prefix="pharos-bench-") as name:
-        folder = Path(name)
-        (folder / "nginx").mkdir()
-        async with target.running(folder / "nginx", _FCM_STREAMS) as nginx:
-            async with stack.running(folder / "pharos", nginx) as running:
-                await running.start_workers()
-                singles = _Singles(running, nginx)
-                await singles.send()
-                idle = await _idle(singles, nginx, sizes)
-                behind = await _behind_bulk(running, singles, nginx, sizes)
+    async with stack.running() as running:
+        await running.start_workers()
+        singles = _Singles(running, running.target)
+        await singles.send()
+        idle = await _idle(singles, running.target, sizes)
+        behind = await _behind_bulk(running, singles, running.target, sizes)
     return _figure(idle, behind, sizes)
 
 

@@ -38,7 +38,7 @@ def commit() -> str | None:
 
 def _git(*arguments: str) -> str:
     argv = ["git", "-C", str(Path(__file__).parent), *arguments]
-    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S607 - git of PATH
+    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _cpu_model() -> str:

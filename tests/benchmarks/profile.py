@@ -1,4 +1,4 @@
-"""Where a worker's time goes: the send of the end-to-end figure under Python's profiler. For reading, not for figures."""
+"""Where a worker's time goes: the send of the end-to-end figure under Python's profiler. To read, not to compare."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pstats
 import tempfile
 from pathlib import Path
 
-from tests.benchmarks import stack, target
+from tests.benchmarks import stack
 from tests.benchmarks.figure import Sizes
 from tests.benchmarks.messages import Send
 
@@ -15,18 +15,16 @@ _SHOWN = 40
 
 
 async def profile(sizes: Sizes) -> str:
-    """The functions of one worker that took the most time themselves, as a text. The profiler makes all of it slower."""
-    with tempfile.TemporaryDirectory(prefix="pharos-bench-") as name:
-        folder = Path(name)
-        (folder / "nginx").mkdir()
-        send = Send("FCM", sizes.recipients, personalised=True)
-        async with target.running(folder / "nginx", 100) as nginx:
-            async with stack.running(folder / "pharos", nginx) as running:
-                await running.start_workers(1, profile=folder / "worker.prof")
-                for _ in range(sizes.sends):
-                    mark = nginx.mark()
-                    await running.delivered([await running.accept(send.rest_body())], mark, [send])
-        return _text(folder / "worker.prof")
+    """The functions of one worker that took the most time themselves, as a text. The profiler slows all of it down."""
+    send = Send("FCM", sizes.recipients, personalised=True)
+    with tempfile.TemporaryDirectory(prefix="pharos-bench-") as folder:
+        file = Path(folder) / "worker.prof"
+        async with stack.running() as running:
+            await running.start_workers(1, profile=file)
+            for _ in range(sizes.sends):
+                mark = running.target.mark()
+                await running.delivered([await running.accept(send.rest_body())], mark, [send])
+        return _text(file)
 
 
 def _text(file: Path) -> str:

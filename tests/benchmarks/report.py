@@ -147,25 +147,28 @@ def _rows(columns: list[str], rows: Iterable[list[str]]) -> str:
     lines = [columns, *rows]
     widths = [max(len(line[at]) for line in lines) for at in range(len(columns))]
     rule = ["-" * width for width in widths]
-    padded = [[cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in (columns, rule, *lines[1:])]
+    padded = [
+        [cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in (columns, rule, *lines[1:])
+    ]
     return "".join(f"| {' | '.join(line)} |\n" for line in padded)
 
 
 _INTRODUCTION = """\
 # What a push costs
-Written by `make bench` (`python -m tests.benchmarks --save`), with all figures in docs/benchmarks/ as JSON. CPU seconds are what counts; they differ from machine to
-machine, so that beside each stands what an outside program needed in the same run.
+Written by `make bench`, with all figures in docs/benchmarks/ as JSON. CPU seconds are what counts; they differ from
+machine to machine, so that beside each stands what an outside program needed in the same run.
 """
 
 _METHOD = """\
 ## How it is measured
-- CPU: user and system time of a process and all its descendants, from the kernel's clocks. A client's counts from its first answer on, so that
-  nobody's imports and handshakes are in it; h2load's start is measured apart and taken off.
-- Everything runs on this one machine over TLS on the loopback interface. Clients and kinds of sends take turns in rounds; a ratio is the
-  median of the rounds' ratios, and noise meets both sides of it.
-- The target of the measured pushes is nginx, which answers as FCM and APNs do, each answer another, and logs every push. Each client's run and each send has one malformed
-  push in it. The bench fails unless the target refused exactly that one, and counted exactly what the client or the operation claims. nginx can't
-  read JSON; before it is measured each client is judged by the strict sandbox and its ledger in the same way.
-- PostgreSQL is Pharos' embedded one with its durable settings, the workers are as many as the cores.
-- Not measured is what is not installed; the table says so.
+- CPU: user and system time of a process and all its descendants, from the kernel's clocks. A client's counts from its
+  first answer on, so that nobody's imports and handshakes are in it; h2load's start is measured apart and taken off.
+- Everything runs on this one machine, over TLS on the loopback interface. Clients and kinds of sends take turns in
+  rounds; a ratio is the median of the rounds' ratios, so that noise meets both sides of it.
+- The target is nginx, which answers as FCM and APNs do, each answer another, and logs every push. Each client's run and
+  each send has one malformed push in it. The bench fails unless the target refused exactly that one and counted exactly
+  what the client or the operation claims. nginx can't read JSON: it tells by lengths and paths. So before it is
+  measured, each client is judged in the same way by the strict sandbox and its ledger.
+- PostgreSQL is Pharos' embedded one with its durable settings; the workers are as many as the cores.
+- What is not installed is not measured, and the table says so.
 """

@@ -7,6 +7,7 @@ import base64
 import json
 import os
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,12 +19,13 @@ from pharos.push.v1.operations_pb2 import Operation, OperationStatus
 
 from client.processes import Child, run_program
 from client.push_client import PushClient
-from tests.benchmarks import accounting, messages
+from tests.benchmarks import accounting, messages, target
 from tests.benchmarks.judging import MismatchError
 from tests.benchmarks.messages import Send
 from tests.benchmarks.target import Mark, Target
 
 CORES = len(os.sched_getaffinity(0))
+FCM_STREAMS = 100  # as Google allows on a connection
 _READY_WITHIN = 90.0
 _STOP_WITHIN = 60.0
 _FINAL_WITHIN = 1800.0
@@ -35,12 +37,12 @@ _FINAL = (OperationStatus.OPERATION_STATUS_COMPLETED, OperationStatus.OPERATION_
 class Stack:
     """What is running. ``roles`` tell whose CPU and memory is whose."""
 
-    def __init__(self, folder: Path, target: Target) -> None:
-        self.target = target
+    def __init__(self, folder: Path, nginx: Target) -> None:
+        self.target = nginx
         self._log = folder / "pharos.log"
         # No setting of the caller's own Pharos, but which PostgreSQL to run.
         self._env = {name: value for name, value in os.environ.items() if _is_kept(name)}
-        self._env |= {**target.environment, "PHAROS_DATA_DIR": str(folder)}
+        self._env |= {**nginx.environment, "PHAROS_DATA_DIR": str(folder / "data")}
         self._services: dict[str, Child] = {}
         self._workers: list[Child] = []
         self._rest: httpx.AsyncClient
@@ -98,9 +100,11 @@ class Stack:
     async def final(self, operation_id: str, within: float = _FINAL_WITHIN) -> Operation:
         """The operation once it has ended. Asks only now and then: asking costs what is being measured."""
         async with asyncio.timeout(within):
-            while (operation := await self.client.get_operation(operation_id)).status not in _FINAL:
+            while True:
+                operation = await self.client.get_operation(operation_id)
+                if operation.status in _FINAL:
+                    return operation
                 await asyncio.sleep(_POLL)
-        return operation
 
     async def delivered(self, operations: Sequence[str], mark: Mark, sends: Sequence[Send]) -> None:
         """Wait until all is delivered and recorded. Raises MismatchError unless operations and target agree."""
@@ -139,7 +143,9 @@ class Stack:
         apns = CredentialContent(certificate=_base64(files.apns_cert_file), private_key=_base64(files.apns_key_file))
         for kind, content in (("FCM", fcm), ("APN", apns)):
             credential_type = CredentialType.Value(f"CREDENTIAL_TYPE_{kind}")
-            await self.client.create_credential(CreateCredentialRequest(credential_type=credential_type, content=content))
+            await self.client.create_credential(
+                CreateCredentialRequest(credential_type=credential_type, content=content)
+            )
 
     async def _service(self, role: str, module: str, *arguments: str) -> dict[str, str]:
         argv = [sys.executable, "-m", module, *arguments, "--die-with-parent"]
@@ -163,18 +169,22 @@ class Stack:
 
 
 @asynccontextmanager
-async def running(folder: Path, target: Target) -> AsyncIterator[Stack]:
-    """A stack while this lasts, in a folder of its own. What went wrong in it is told with its last log lines."""
-    folder.mkdir(mode=0o700)
-    stack = Stack(folder, target)
-    try:
-        await stack.start()
-        yield stack
-    except Exception as error:
-        error.add_note(stack.log_tail())
-        raise
-    finally:
-        await stack.stop()
+async def running(fcm_streams: int = FCM_STREAMS) -> AsyncIterator[Stack]:
+    """A target and, pointed at it, a stack without workers, while this lasts. Raises NotMeasuredError.
+
+    What went wrong in it is told with the last lines of its processes.
+    """
+    with tempfile.TemporaryDirectory(prefix="pharos-bench-") as folder:
+        async with target.running(Path(folder) / "nginx", fcm_streams) as nginx:
+            stack = Stack(Path(folder), nginx)
+            try:
+                await stack.start()
+                yield stack
+            except Exception as error:
+                error.add_note(stack.log_tail())
+                raise
+            finally:
+                await stack.stop()
 
 
 def _is_kept(variable: str) -> bool:

@@ -8,7 +8,6 @@ Whether a client's pushes are right in every detail is asked of the sandbox, in 
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -122,7 +121,7 @@ class Target:
         }
 
     def mark(self) -> Mark:
-        return Mark(*(os.path.getsize(self.folder / name) for name in ("fcm.log", "apns.log")))
+        return Mark(*((self.folder / name).stat().st_size for name in ("fcm.log", "apns.log")))
 
     def pushes_since(self, mark: Mark) -> int:
         """How many came, well-formed or not, give or take the malformed ones' length."""
@@ -141,14 +140,15 @@ class Target:
     async def has_pushes(self, mark: Mark, pushes: int, within: float) -> None:
         """Wait for so many. Raises TimeoutError."""
         async with asyncio.timeout(within):
-            while self.pushes_since(mark) < pushes:
-                await asyncio.sleep(_COUNT_POLL)  # a file's growth has no signal to wait for
+            while self.pushes_since(mark) < pushes:  # noqa: ASYNC110 - a file's growth has no signal to wait for
+                await asyncio.sleep(_COUNT_POLL)
 
 
 @asynccontextmanager
 async def running(folder: Path, fcm_streams: int) -> AsyncIterator[Target]:
     """nginx while this lasts. ``fcm_streams``: its limit of concurrent streams as FCM. Raises NotMeasuredError."""
     program = programs.find("nginx")
+    _make(folder)
     credentials = identity.open_identity(folder / "identity")
     fcm_port, apns_port = programs.free_port(), programs.free_port()
     certificate, key = credentials.server_files
@@ -170,6 +170,10 @@ async def running(folder: Path, fcm_streams: int) -> AsyncIterator[Target]:
     credentials.point_service_account_at(f"{fcm_url}/token")
     async with programs.serving("nginx", apns_port, program, *arguments) as pid:
         yield Target(pid, folder, credentials, fcm_url, apns_url)
+
+
+def _make(folder: Path) -> None:
+    folder.mkdir(mode=0o700)
 
 
 def _counted(log: Path, offset: int) -> Count:

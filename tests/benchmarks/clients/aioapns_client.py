@@ -27,7 +27,7 @@ async def client(job: Job) -> Client[aioapns.NotificationRequest]:
     tls = ssl.create_default_context(cafile=job.ca_file)
     tls.set_alpn_protocols(["h2"])  # it offers none, as APNs wants none; nginx would speak HTTP/1.1
     apns = aioapns.APNs(
-        key=Path(job.apns_p8_file).read_text(),
+        key=_text(job.apns_p8_file),
         key_id=APNS_KEY_ID,
         team_id=APNS_TEAM_ID,
         topic=job.topic,
@@ -41,6 +41,10 @@ async def client(job: Job) -> Client[aioapns.NotificationRequest]:
 
     yield [_request(job, number, token) for number, token in enumerate(driving.device_tokens(job.pushes))], send
     apns.pool.close()
+
+
+def _text(file: str) -> str:
+    return Path(file).read_text()
 
 
 def _request(job: Job, number: int, token: str) -> aioapns.NotificationRequest:

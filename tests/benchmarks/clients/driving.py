@@ -139,8 +139,8 @@ async def _drive(
             for _ in range(job.in_flight):
                 group.create_task(send_some())
         used, wall = cpu_seconds() - before, time.monotonic() - began
-    counts = [answers.count(kind) for kind in (True, False, None)]
-    return Report(used, len(answers) - 1, *counts, wall)
+    accepted, rejected, failed = (answers.count(kind) for kind in (True, False, None))
+    return Report(used, len(answers) - 1, accepted, rejected, failed, wall)
 
 
 async def _answer(sends: Sends[Message], message: Message) -> bool | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-
 import os
 import re
 import subprocess
@@ -16,7 +15,6 @@ from pathlib import Path
 import msgspec
 
 import server
-
 from tests.benchmarks import programs
 from tests.benchmarks.clients import driving
 from tests.benchmarks.clients.driving import Job, Mode, Report
@@ -83,7 +81,7 @@ def h2load(job: Job) -> Report:
         first = _h2load(program, job, Path(folder), 0, 1)
         many = _h2load(program, job, Path(folder), 0, job.pushes - 2)
         malformed = _h2load(program, job, Path(folder), job.pushes // 2, 1)
-    accepted, rejected = (first[n] + many[n] + malformed[n] for n in (1, 2))
+    accepted, rejected = first[1] + many[1] + malformed[1], first[2] + many[2] + malformed[2]
     failed = job.pushes - accepted - rejected
     return Report(many[0] - first[0], job.pushes - 3, accepted, rejected, failed)
 
@@ -94,7 +92,9 @@ def _h2load(program: Path, job: Job, folder: Path, number: int, pushes: int) -> 
     # All paths but the malformed one's, or that one alone.
     found = driving.paths(job)
     chosen = [found[number]] if number else [path for at, path in enumerate(found) if at != job.pushes // 2]
-    (folder / "uris").write_text("".join(f"{job.url}{path}\n" for path in (chosen if job.mode == "apns" else chosen[:1])))
+    (folder / "uris").write_text(
+        "".join(f"{job.url}{path}\n" for path in (chosen if job.mode == "apns" else chosen[:1]))
+    )
     headers = [*driving.shared_headers(job), *driving.own_headers(job)[0]]
     argv = [str(program), "-n", str(pushes), "-c", "1", "-m", str(min(job.in_flight, pushes)), "-t", "1"]
     argv += ["-i", str(folder / "uris"), "-d", str(folder / "body")]
@@ -118,7 +118,11 @@ CLIENTS = (
     Client("h2load", ("fcm", "apns"), h2load, note="one body and one set of headers for all", repeats=True),
     Client("aioapns", ("apns",), python_client("aioapns_client", "aioapns"), share=0.25),
     Client(
-        "httpx", ("fcm",), python_client("httpx_client", "httpx"), share=0.1, in_flight=100,
+        "httpx",
+        ("fcm",),
+        python_client("httpx_client", "httpx"),
+        share=0.1,
+        in_flight=100,
         note="100 in flight, where it is best",
     ),
     Client("firebase-admin", ("fcm",), python_client("firebase_client", "firebase-admin"), share=0.1),
