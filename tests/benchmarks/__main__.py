@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -13,8 +14,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import msgspec
 
+from client.errors import PushError
 from client.processes import ProcessError
 from tests.benchmarks import accept, connection, end_to_end, growth, latency, machine, profile, programs, report
 from tests.benchmarks.clients.starting import ClientError
@@ -34,6 +37,7 @@ FIGURES: dict[str, tuple[Measure, Sequence[str]]] = {
     "growth": (growth.measure, growth.KEYS),
 }
 _PARTS, _PROFILE = "parts", "profile"
+_FAILURES = (MismatchError, ClientError, ProcessError, PushError, httpx.HTTPError, TimeoutError)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -62,12 +66,13 @@ def _measure_all(names: Sequence[str], sizes: Sizes, *, save: bool) -> bool:
     for name in names:
         try:
             found[name] = _measure(name, sizes)
-        except (MismatchError, ClientError, ProcessError) as error:
+        except _FAILURES as error:
             failed = True
             say(f"{name}: failed: {error}\n" + "\n".join(getattr(error, "__notes__", ())))
+            found[name] = _failed(name, sizes, f"failed: {error}")
             continue
         if save:
-            path = report.save(_together(date, found, earlier=report.load(date)))
+            path = report.save(_together(date, {name: found[name]}, earlier=report.load(date)))
             say(f"{name}: saved in {path.relative_to(report.ROOT)}")
     if found:
         if sizes.rounds == QUICK.rounds:
@@ -77,15 +82,26 @@ def _measure_all(names: Sequence[str], sizes: Sizes, *, save: bool) -> bool:
 
 
 def _measure(name: str, sizes: Sizes) -> Section:
-    measure, keys = FIGURES[name]
+    measure, _ = FIGURES[name]
     taken, began, before = datetime.now(UTC), time.monotonic(), os.getloadavg()[0]
     try:
         figure = asyncio.run(measure(sizes))
     except NotMeasuredError as error:
-        figure = Figure(dict.fromkeys(keys), dict.fromkeys(keys, f"not measured: {error}"), {}, [])
+        figure = _nothing(name, str(error))
     load = (before, os.getloadavg()[0])
     took = time.monotonic() - began
     return Section(taken.isoformat(timespec="seconds"), machine.commit(), took, load, sizes, figure)
+
+
+def _failed(name: str, sizes: Sizes, reason: str) -> Section:
+    """What the printed report says of a figure that came to nothing. It is not saved."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return Section(now, machine.commit(), 0.0, (0.0, 0.0), sizes, _nothing(name, reason))
+
+
+def _nothing(name: str, reason: str) -> Figure:
+    keys = FIGURES[name][1]
+    return Figure(dict.fromkeys(keys), dict.fromkeys(keys, f"not measured: {reason}"), {}, [])
 
 
 def _together(date: str, found: dict[str, Section], earlier: report.Report | None) -> report.Report:
@@ -121,4 +137,6 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    # Ended like by Ctrl-C: what was started is stopped, what was written is removed.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     raise SystemExit(main())

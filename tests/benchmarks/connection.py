@@ -17,7 +17,7 @@ from tests.benchmarks import judging, nghttpd, target
 from tests.benchmarks.arithmetic import median_ratio, per_10k
 from tests.benchmarks.clients import starting
 from tests.benchmarks.clients.driving import Job, Mode, Report
-from tests.benchmarks.clients.starting import CLIENTS, Client, ClientError
+from tests.benchmarks.clients.starting import CLIENTS, OWN, Client, ClientError
 from tests.benchmarks.figure import Figure, Sizes, Table, say
 from tests.benchmarks.programs import NotMeasuredError
 from tests.benchmarks.target import FCM_PATH, Count, Target
@@ -88,7 +88,10 @@ async def _round(course: Course) -> None:
         try:
             report = await starting.run(client, job)
         except (NotMeasuredError, ClientError) as error:
+            if client is OWN:
+                raise
             course.missing[client.name] = str(error)
+            course.costs.pop(client.name, None)  # not of all rounds, so no part of any ratio
             continue
         _check(course, client, job, report, mark)
         course.costs.setdefault(client.name, []).append(per_10k(report.cpu, report.timed))
