@@ -40,6 +40,7 @@ class Client:
     in_flight: int = 500
     note: str = ""
     repeats: bool = False  # sends one push again and again
+    patient: bool = True  # waits for the peer's settings before it opens more than one stream, as APNs wants it
 
 
 def python_client(module: str, *required: str, loop: str = "asyncio") -> Callable[[Job], Report]:
@@ -115,7 +116,9 @@ OWN = Client("pharos", ("fcm", "apns"), own_client("uvloop"), note="on uvloop, a
 CLIENTS = (
     OWN,
     Client("pharos, asyncio", ("fcm", "apns"), own_client("asyncio")),
-    Client("h2load", ("fcm", "apns"), h2load, note="one body and one set of headers for all", repeats=True),
+    Client(
+        "h2load", ("fcm", "apns"), h2load, note="one body and one set of headers for all", repeats=True, patient=False
+    ),
     Client("aioapns", ("apns",), python_client("aioapns_client", "aioapns"), share=0.25),
     Client(
         "httpx",
