@@ -22,6 +22,7 @@ from tests.benchmarks.target import Mark, Target
 KEYS = ("single_push_p99_behind_bulk",)
 _BULK_SENDS = 4
 _MOST_BURSTS = 60
+_WARM_UP = 100  # pushes
 _PAUSE = 0.03  # seconds between single pushes, on average
 _FIRST_SINGLE = 1 << 40  # above the numbers of all other devices
 _WITHIN = 120.0
@@ -87,10 +88,17 @@ async def measure(sizes: Sizes) -> Figure:
     async with stack.running() as running:
         await running.start_workers()
         singles = _Singles(running, running.target)
-        await singles.send()
+        await _warm_up(singles, running.target)
         idle = await _idle(singles, running.target, sizes)
         behind = await _behind_bulk(running, singles, running.target, sizes)
     return _figure(idle, behind, sizes)
+
+
+async def _warm_up(singles: _Singles, nginx: Target) -> None:
+    """Until every worker has had pushes, and so its connection."""
+    mark = nginx.mark()
+    await asyncio.gather(*(singles.send() for _ in range(_WARM_UP)))
+    await nginx.has_pushes(mark, _WARM_UP, _WITHIN)
 
 
 async def _idle(singles: _Singles, nginx: Target, sizes: Sizes) -> Delays:
