@@ -170,5 +170,5 @@ _METHOD = """\
   what the client or the operation claims. nginx can't read JSON: it tells by lengths and paths. So before it is
   measured, each client is judged in the same way by the strict sandbox and its ledger.
 - PostgreSQL is Pharos' embedded one with its durable settings; the workers are as many as the cores.
-- What is not installed is not measured, and the table says so.
+- What is not installed is not measured, and the table says so. `pharos bench profile` shows where a worker's time goes.
 """

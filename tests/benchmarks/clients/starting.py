@@ -14,15 +14,12 @@ from pathlib import Path
 
 import msgspec
 
-import server
 from tests.benchmarks import programs
 from tests.benchmarks.clients import driving
 from tests.benchmarks.clients.driving import Job, Mode, Report
-from tests.benchmarks.programs import NotMeasuredError
 
 _PATIENCE = 600.0
 _STATUSES = re.compile(r"status codes: (\d+) 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx")
-_OWN_TRANSPORT = Path(server.__path__[0]) / "providers" / "http2"
 
 
 class ClientError(Exception):
@@ -59,17 +56,6 @@ def python_client(module: str, *required: str, loop: str = "asyncio") -> Callabl
         return msgspec.json.decode(done.stdout, type=Report)
 
     return run
-
-
-def own_client(loop: str) -> Callable[[Job], Report]:
-    run = python_client("own", loop=loop)
-
-    def checked(job: Job) -> Report:
-        if not _OWN_TRANSPORT.exists():
-            raise NotMeasuredError("this version has no HTTP/2 transport of its own")
-        return run(job)
-
-    return checked
 
 
 def h2load(job: Job) -> Report:
@@ -112,10 +98,10 @@ def _h2load(program: Path, job: Job, folder: Path, number: int, pushes: int) -> 
     return usage.ru_utime + usage.ru_stime, accepted, sum(rest)
 
 
-OWN = Client("pharos", ("fcm", "apns"), own_client("uvloop"), note="on uvloop, as the worker runs")
+OWN = Client("pharos", ("fcm", "apns"), python_client("own", loop="uvloop"), note="on uvloop, as the worker runs")
 CLIENTS = (
     OWN,
-    Client("pharos, asyncio", ("fcm", "apns"), own_client("asyncio")),
+    Client("pharos, asyncio", ("fcm", "apns"), python_client("own")),
     Client(
         "h2load", ("fcm", "apns"), h2load, note="one body and one set of headers for all", repeats=True, patient=False
     ),
