@@ -72,7 +72,7 @@ class Lane:
         self._trying = False  # after a rest one push goes ahead of the others
         self._refusals = 0  # in a row
         self._failures = 0  # in a row
-        self._unwell = False
+        self._unwell = True  # for all that this process knows: one before it may have told so
         self._timer: asyncio.TimerHandle | None = None
 
     def rest(self) -> Rest | None:

@@ -28,6 +28,15 @@ class JobStore(Protocol):
     async def split(self, job: Job) -> None: ...
 
 
+class HealthStore(Protocol):
+    """What is known against credentials, as ``server.store.health`` keeps it. Both answer whether it was news."""
+
+    async def unwell(
+        self, account_id: UUID, credential_id: UUID, version: int, code: str, seconds: float | None
+    ) -> bool: ...
+    async def well(self, account_id: UUID, credential_id: UUID, version: int) -> bool: ...
+
+
 class Schedule(Protocol):
     """The sends that wait for their time, as ``server.store.schedule`` keeps them."""
 
@@ -52,7 +61,9 @@ class Senders(Protocol):
 
 
 class ContentTemplate(Protocol):
-    """A send's texts, parsed."""
+    """A send's texts, parsed. ``variables`` are the names that they read."""
+
+    variables: frozenset[str]
 
     def render(self, variables: Mapping[str, Any]) -> Content: ...
 

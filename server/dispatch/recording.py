@@ -15,7 +15,7 @@ from server.dispatch.clock import Clock
 from server.dispatch.ports import Announcer, JobStore
 from server.domain.delivery import DeadDevice, End, RecipientState, call_off
 from server.domain.errors import Unavailable
-from server.domain.jobs import Flush, Job
+from server.domain.jobs import Flush, Holder, Job
 from server.domain.pushes import Provider
 
 log = structlog.get_logger(__name__)
@@ -36,7 +36,7 @@ class Recording:
     def __init__(self, job: Job, store: JobStore, announcer: Announcer, lease: timedelta) -> None:
         self.canceled = job.canceled
         self.credentials: dict[Provider, UUID] = {}
-        self.held_by: UUID | None = None
+        self.held_by: Holder | None = None
         self._job = job
         self._store = store
         self._announcer = announcer

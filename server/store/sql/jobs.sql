@@ -50,6 +50,7 @@ due as materialized (
   union all select *, false from canceled),
 claimed as (
   update jobs j set lease = gen_random_uuid(), picks = j.picks + 1, due_at = clock_timestamp() + $3::interval,
+                    held_by = null,
                     lost = j.lost or (j.lease is not null and j.lane <> 4)  -- of a canceled one nobody calls
   where j.account_id = any(array(select account_id from due)) and j.job_id = any(array(select job_id from due))
   returning j.account_id, j.job_id, j.operation_id, j.batch_no, j.lane, j.picks, j.lease, j.indexes, j.progress, j.lost)
@@ -142,11 +143,27 @@ rest as (
   update jobs j
   set due_at = clock_timestamp() + case when job.canceled and not $17::boolean then interval '0' else $14::interval end,
       indexes = $15::integer[], progress = $16::bytea, picks = 0, lease = case when $17::boolean then j.lease end,
-      lost = case when $17::boolean then j.lost else $18::boolean end
+      lost = case when $17::boolean then j.lost else $18::boolean end, held_by = $19::uuid
   from job
   where j.account_id = job.account_id and j.job_id = job.job_id and not $13::boolean)
 select exists (select from job) as held, (select status from counted) as operation_status,
        coalesce((select canceled from job), false) as canceled
+
+-- name: lock_holder
+-- Taken before any job: who changes a credential waits here for the flush, or is seen by it.
+select true from credentials
+where account_id = $1 and credential_id = $2 and version = $3 and (is_default or credential_id = any($4::uuid[]))
+for share
+
+-- name: release
+-- What waits for one of the credentials is due at once; whoever has a lease goes on. Locked in the order in which a
+-- cancel locks an operation's jobs.
+with held as materialized (
+  select account_id, job_id from jobs
+  where account_id = $1 and held_by = any($2::uuid[]) and lease is null
+  order by job_id for update)
+update jobs j set due_at = clock_timestamp(), held_by = null
+from held where j.account_id = held.account_id and j.job_id = held.job_id
 
 -- name: extend
 -- Keeps leases alive; answers those still held. Locked in the order in which a cancel locks an operation's jobs.

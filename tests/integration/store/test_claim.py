@@ -180,7 +180,7 @@ async def test_the_flush_reads_no_partition(sending: Sending, jobs: Jobs) -> Non
     job = await sending.claim_one()
     nothing: list[object] = [[], [], [], [], [], [], None, None]
     arguments = (job.lease.account_id, job.lease.job_id, job.lease.lease, job.operation_id, *nothing)
-    plan = await _explain(sending, _SQL.flush, *arguments, False, LEASE, [0, 1, 2], None, True, False)
+    plan = await _explain(sending, _SQL.flush, *arguments, False, LEASE, [0, 1, 2], None, True, False, None)
     assert " on batches" not in plan
     assert re.findall(r"Scan.* on notifications", plan) == []
     assert "Insert on notifications" in plan

@@ -16,7 +16,7 @@ from server.dispatch.recording import FLUSH_PUSHES
 from server.domain.credentials import CredentialType, SealedCredential
 from server.domain.delivery import DeviceState, RecipientState
 from server.domain.errors import Unavailable
-from server.domain.jobs import MOST_PICKS, Expansion, Job, LeaseLost, UserDevice
+from server.domain.jobs import MOST_PICKS, Expansion, Holder, Job, LeaseLost, UserDevice
 from server.domain.operations import Recipient, Status
 from server.domain.outcomes import Accepted, CredentialRefused, NotSent, Outcome, Rejected, Throttled, Unknown
 from server.domain.pushes import Provider
@@ -145,7 +145,7 @@ async def test_a_push_that_may_be_tried_again_is_left_with_its_wait(outcome: Thr
     assert last.begun[0].devices[0].code == outcome.code
     least, most = {_HOLD: (3600, 3960), _REFUSED: (30, 33)}.get(outcome, (0, 2))
     assert timedelta(seconds=least) - timedelta(seconds=0.5) <= last.wait <= timedelta(seconds=most)
-    assert last.held_by == (FCM.credential_id if outcome is _REFUSED else None)
+    assert last.held_by == (Holder(FCM.credential_id, FCM.version) if outcome is _REFUSED else None)
 
 
 async def test_i12_a_closed_gate_holds_what_is_left_without_a_call() -> None:
