@@ -13,7 +13,6 @@ import msgspec
 
 from server.domain.credentials import CredentialType, SealedCredential
 from server.domain.outcomes import CredentialRefused, Outcome
-from server.domain.projects import Project
 from server.domain.pushes import Push
 from server.providers import tls
 from server.providers.apns.sender import ApnsSender
@@ -26,17 +25,14 @@ from server.providers.http2.pool import Http2Transport
 from server.providers.sealing import SealBroken, Sealer
 from server.providers.transport import Connect, Origin
 
-# FCM ends connections with more requests at once (firebase/firebase-admin-node#2943). Apple says in its settings how
-# many it takes: 1,000 were seen, with a window for the bodies of some 200. A connection is one team's.
+# FCM ends connections with more than 100 streams ("exceeded_max_concurrent_streams"), and takes several of them.
 _FCM_STREAMS, _FCM_CONNECTIONS = 100, 10
-_APNS_STREAMS, _APNS_CONNECTIONS = 1000, 4
+# Apple announces about 1000 streams, once a token has proved itself; it frowns on many connections.
+_APNS_STREAMS, _APNS_CONNECTIONS = 1000, 3
 
 
 class Sender(Protocol):
-    """Sends with one credential, whose pushes count for ``project``; None: for nothing but the credential."""
-
-    @property
-    def project(self) -> Project | None: ...
+    """Sends with one credential."""
 
     async def send(self, push: Push) -> Outcome:
         """Whatever the provider and the network do, the answer is an outcome, not an exception."""
@@ -47,8 +43,6 @@ class Sender(Protocol):
 
 class RefusingSender:
     """Stands in for a credential that can't be used at all: its work is kept, as for one that a provider refuses."""
-
-    project = None
 
     def __init__(self, code: str) -> None:
         self._outcome = CredentialRefused(code, called=False)
@@ -125,14 +119,12 @@ class Senders:
         endpoints = self._endpoints
         tokens = AccessTokens(account, self._oauth, endpoints.oauth_url, endpoints.request_timeout)
         transport = self._connect(Origin(endpoints.fcm_url, _FCM_STREAMS, _FCM_CONNECTIONS), self._tls)
-        return FcmSender(transport, account.project_id, tokens, endpoints.request_timeout, quota=endpoints.fcm_quota)
+        return FcmSender(transport, account.project_id, tokens, endpoints.request_timeout)
 
     def _apns(self, secret: ApnsKey | ApnsCertificate, url: str) -> ApnsSender:
         timeout = self._endpoints.request_timeout
+        origin = Origin(url, _APNS_STREAMS, _APNS_CONNECTIONS, proof=isinstance(secret, ApnsKey))
         if isinstance(secret, ApnsKey):
-            token = self._provider_tokens.of(secret)
-            origin = Origin(url, _APNS_STREAMS, _APNS_CONNECTIONS, proof=True)
-            return ApnsSender(self._connect(origin, self._tls), secret.topic, token, timeout)
+            return ApnsSender(self._connect(origin, self._tls), secret.topic, self._provider_tokens.of(secret), timeout)
         context = tls.identified(self._endpoints.ca_file, secret.certificate, secret.private_key)
-        origin = Origin(url, _APNS_STREAMS, _APNS_CONNECTIONS)
         return ApnsSender(self._connect(origin, context), secret.topic, None, timeout)

@@ -6,11 +6,9 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from http import HTTPStatus
 from urllib.parse import quote
 
 from server.domain.outcomes import CredentialRefused, NotSent, Outcome, Rejected, Throttled, Unknown
-from server.domain.projects import Project
 from server.domain.pushes import Push
 from server.providers.fcm import answers, message
 from server.providers.fcm.oauth import AccessTokenError, AccessTokens
@@ -25,7 +23,7 @@ from server.providers.transport import (
 
 
 class FcmSender:
-    """One Firebase project. ``timeout`` is in seconds, for one push with its retry; ``quota`` in pushes a second."""
+    """One Firebase project. ``timeout`` is in seconds, for one push with its retry."""
 
     def __init__(
         self,
@@ -34,9 +32,7 @@ class FcmSender:
         tokens: AccessTokens,
         timeout: float,
         clock: Callable[[], float] = time.time,
-        quota: float | None = None,
     ) -> None:
-        self.project = Project(f"fcm/{project_id}", quota)
         self._transport = transport
         self._path = f"/v1/projects/{quote(project_id, safe=':')}/messages:send"
         self._tokens = tokens
@@ -65,9 +61,9 @@ class FcmSender:
 
     async def _exchange(self, body: bytes) -> Response:
         deadline = asyncio.get_running_loop().time() + self._timeout
-        token = self._tokens.at_hand() or await self._token_by(deadline)
+        token = self._tokens.held() or await self._token_by(deadline)
         response = await self._transport.post(self._request(token, body), deadline)
-        if response.status == HTTPStatus.UNAUTHORIZED and answers.refuses_access_token(response):
+        if answers.refuses_access_token(response):
             replacement = await self._tokens.replacement(token)
             if replacement is not None:
                 return await self._transport.post(self._request(replacement, body), deadline)
@@ -82,6 +78,7 @@ class FcmSender:
             raise NotSentError("ACCESS_TOKEN_TIMEOUT") from None
 
     def _request(self, token: str, body: bytes) -> Request:
+        """With the same shared headers for as long as the token lasts: a transport can keep their encoded form."""
         if token != self._token:
             self._token = token
             self._shared = SharedHeaders((("authorization", f"Bearer {token}"), ("content-type", "application/json")))
