@@ -138,7 +138,7 @@ async def create_account(config: Config, name: str) -> dict[str, str]:
 def _transports(config: Config) -> Connect:
     if config.transport == "httpx":
         return HttpxTransport
-    return partial(Http2Transport, table=config.response_table)
+    return partial(Http2Transport, response_table=config.response_table)
 
 
 def _api(config: Config, database: Database, hints: Hints, tailer: Tailer, address: str) -> ApiServer:
