@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Coroutine
+from functools import partial
 from typing import Any
 
 import structlog
@@ -33,9 +34,12 @@ from server.domain import ids
 from server.domain.ids import Kind
 from server.localpg import LocalPostgres, LocalPostgresError
 from server.providers.credentials.parsing import parse_credential
+from server.providers.http2.pool import Http2Transport
+from server.providers.httpx_transport import HttpxTransport
 from server.providers.measuring import measure
 from server.providers.sealing import Sealer
 from server.providers.senders import Senders
+from server.providers.transport import Connect
 from server.rendering.renderer import Renderer
 from server.store import migrations
 from server.store.accounts import Accounts
@@ -83,7 +87,8 @@ async def work(config: Config, name: str) -> None:
     """Run a worker until a signal."""
     async with _database(config, "pharos-work") as database, _running() as process:
         hints = Hints(database.dsn)
-        senders = Senders(config.endpoints, Sealer.from_environment(config.environment, config.data_dir))
+        sealer = Sealer.from_environment(config.environment, config.data_dir)
+        senders = Senders(config.endpoints, sealer, _transports(config))
         reports = HealthReports(CredentialHealths(database), hints)
         parts = Parts(Jobs(database), senders, Renderings(Renderer()), Lanes(reports.tell), hints, config.lease)
         worker = Worker(parts, hints.jobs)
@@ -126,6 +131,12 @@ async def create_account(config: Config, name: str) -> dict[str, str]:
     async with _database(config, "pharos-accounts") as database:
         issued = await Accounts(database).create(name)
     return {"accountId": ids.encode(Kind.ACCOUNT, issued.id), "authToken": issued.secret}
+
+
+def _transports(config: Config) -> Connect:
+    if config.transport == "httpx":
+        return HttpxTransport
+    return partial(Http2Transport, table=config.response_table)
 
 
 def _api(config: Config, database: Database, hints: Hints, tailer: Tailer, address: str) -> ApiServer:

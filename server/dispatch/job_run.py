@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from uuid import UUID, uuid5
 
 import structlog
 
@@ -20,12 +19,11 @@ from server.dispatch.rendering import Renderings
 from server.domain.credentials import SealedCredential
 from server.domain.delivery import DeviceState, End, RecipientState, dead_device, expire, settle
 from server.domain.errors import Unavailable
-from server.domain.ids import notification_uuid
 from server.domain.jobs import MOST_PICKS, Holder, Job, by_provider
 from server.domain.operations import Status
 from server.domain.outcomes import Outcome
 from server.domain.plan import Reach, plan
-from server.domain.pushes import Provider, Push
+from server.domain.pushes import Provider, Push, push_id
 from server.domain.reasons import Reason
 from server.domain.templates import RenderError
 
@@ -64,6 +62,7 @@ class JobRun:
         self.job = job
         self._parts = parts
         self._clock = Clock(job.claimed_at)
+        self._expires_at = None if job.ttl is None else job.due_at + timedelta(seconds=job.ttl)
         self._stopping = False
         self._ways: dict[Provider, _Way] = {}
         self._record = Recording(job, parts.store, parts.announcer, parts.lease)
@@ -202,11 +201,11 @@ class JobRun:
     def _render(self, state: RecipientState, device: DeviceState) -> Push:
         job = self.job
         return Push(
-            push_id=push_id(notification_uuid(job.operation_id, state.index), device),
+            push_id=push_id(job.operation_id, state.index, device.provider, device.token),
             token=device.token,
             content=self._parts.renderings.render(job, state.index),
             presentation=job.message.presentation,
-            expires_at=None if job.ttl is None else job.due_at + timedelta(seconds=job.ttl),
+            expires_at=self._expires_at,
             at=self._clock.now(),
             overrides=job.message.overrides.of(device.provider),
         )
@@ -232,8 +231,3 @@ def _poisoned(state: RecipientState) -> End:
     if any(device.status is Status.SENT for device in state.devices):
         return state.end()
     return End(state.index, state.user_id, Status.FAILED, Reason.POISON, state.devices)
-
-
-def push_id(notification: UUID, device: DeviceState) -> UUID:
-    """Return the id of every push of this notification to this device: the same in each attempt (RFC 9562, v5)."""
-    return uuid5(notification, f"{device.provider}:{device.token}")

@@ -61,7 +61,9 @@ class Senders(Protocol):
 
 
 class ContentTemplate(Protocol):
-    """A send's texts, parsed."""
+    """A send's texts, parsed. ``variables`` are the names that they read."""
+
+    variables: frozenset[str]
 
     def render(self, variables: Mapping[str, Any]) -> Content: ...
 

@@ -1,7 +1,7 @@
 """Hints between processes over LISTEN/NOTIFY: "this feed grew", "there are jobs".
 
-Never inside the transactions that do the work: NOTIFY serialises commits. What happened is told on one connection of its
-own, at most every few dozen milliseconds. A hint may get lost; readers poll slowly besides.
+Never inside the transactions that do the work: NOTIFY serialises commits. What happened is told on one connection of
+its own, at most every few dozen milliseconds. A hint may get lost; readers poll slowly besides.
 """
 
 from __future__ import annotations
