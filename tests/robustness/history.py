@@ -17,6 +17,7 @@ from uuid import UUID
 SENT, FAILED, CANCELED, UNADDRESSABLE = "SENT", "FAILED", "CANCELED", "UNADDRESSABLE"
 FINAL = frozenset({SENT, FAILED, CANCELED, UNADDRESSABLE})
 ENDED = frozenset({"COMPLETED", "CANCELED"})
+REACH = timedelta(seconds=5)  # a flush is due every quarter of a second; the rest is for a busy machine
 _PERMANENT = frozenset({400, 404, 410, 413})
 
 
@@ -124,16 +125,20 @@ class Loss:
     """Something that may have forgotten calls: a killed worker, one that was stopped past its lease, a dead provider.
 
     ``in_hand`` are the recipients under a lease then, ``recorded`` the devices of them that the database knows to be
-    decided. ``at_most`` bounds the calls that may be repeated for it.
+    decided. Until ``over`` calls of whoever was hit may still arrive. Only calls that were made ``REACH`` before can be
+    forgotten, and ``at_most`` bounds those that are repeated.
     """
 
     at: datetime
+    over: datetime
     in_hand: AbstractSet[Who]
     recorded: AbstractSet[str]
     at_most: int
 
-    def covers(self, who: Who, token: str) -> bool:
-        return who in self.in_hand and token not in self.recorded
+    def forgets(self, who: Who, call: Call, later: Call) -> bool:
+        """Whether ``call`` may be unknown to who makes the ``later`` one."""
+        in_time = self.at - REACH <= call.at <= self.over and later.at >= self.at
+        return in_time and who in self.in_hand and call.token not in self.recorded
 
 
 @dataclass(frozen=True)
@@ -225,8 +230,12 @@ class History:
             found[row.who.operation][row.status] += 1
         return dict(found)
 
+    @cached_property
+    def outcomes(self) -> dict[str, str]:
+        """What became of each token and user that was sent to."""
+        return {self.operations[row.who.operation].addresses[row.who.index]: row.status for row in self.rows}
+
     def lost_between(self, call: Call, later: Call) -> Loss | None:
         """What may have made somebody forget ``call`` before ``later``, a call for the same device."""
         who = self.who.get(call.token)
-        losses = (loss for loss in self.losses if loss.at >= call.at - self.late and loss.at <= later.at)
-        return next((loss for loss in losses if who is not None and loss.covers(who, call.token)), None)
+        return next((loss for loss in self.losses if who is not None and loss.forgets(who, call, later)), None)
