@@ -101,6 +101,7 @@ class Service:
             if program is not None:
                 with suppress(ProcessLookupError):
                     program.kill_family()
+                program.wait()
 
     def _worker(self, number: int) -> Program:
         name = f"worker-{number}"
