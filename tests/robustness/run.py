@@ -102,6 +102,17 @@ class Run:
         for number in numbers:
             await self.service.start_worker(number)
 
+    async def kill_sandbox(self) -> None:
+        """kill -9 of the providers: what they had answered may not have arrived."""
+        sandbox = self.service.sandbox
+        assert sandbox is not None
+        await self.lose(over=1.0)
+        sandbox.kill_family()
+
+    async def cancel(self, client: PushClient, operation: UUID) -> None:
+        await client.cancel_operation(ids.encode(Kind.OPERATION, operation))
+        await self.ended(operation=operation)
+
     async def lose(self, *, over: float) -> None:
         """Notes that calls may be forgotten now, or are made by somebody forgotten for so many more seconds."""
         at = datetime.now(UTC)
