@@ -62,7 +62,8 @@ class Sandbox:
         """
         ports = ports or Ports()
         credentials = identity.open_identity(directory)
-        ledger, rules, tokens = Ledger(), Rules(), AccessTokens()
+        ledger, rules = Ledger(), Rules()
+        tokens = AccessTokens(credentials.service_account["private_key"].encode())
         oauth = TokenEndpoint(credentials, tokens, rules)
         fcm_tls = server_tls(credentials, ["h2", "http/1.1"], client_certificates=False)
         apns_tls = server_tls(credentials, ["h2"], client_certificates=True)
