@@ -96,12 +96,15 @@ class Service:
             with self.calls_file.open() as lines:
                 yield from map(json.loads, lines)
 
+    @property
+    def programs(self) -> list[Program]:
+        return [program for program in (*self.workers, self.server, self.sandbox) if program is not None]
+
     def close(self) -> None:
-        for program in (*self.workers, self.server, self.sandbox):
-            if program is not None:
-                with suppress(ProcessLookupError):
-                    program.kill_family()
-                program.wait()
+        for program in self.programs:
+            with suppress(ProcessLookupError):
+                program.kill_family()
+            program.wait()
 
     def _worker(self, number: int) -> Program:
         name = f"worker-{number}"
