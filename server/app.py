@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Coroutine
+from functools import partial
 from typing import Any
 
 import structlog
@@ -22,8 +23,9 @@ from server.api.push_notifications import PushNotificationServicer
 from server.api.server import ApiServer
 from server.api.users import UserServicer
 from server.config import Config
-from server.dispatch.gates import Gates
+from server.dispatch.health import HealthReports
 from server.dispatch.job_run import Parts
+from server.dispatch.lanes import Lanes
 from server.dispatch.rendering import Renderings
 from server.dispatch.scheduler import run_schedule
 from server.dispatch.upkeep import keep_up
@@ -32,9 +34,12 @@ from server.domain import ids
 from server.domain.ids import Kind
 from server.localpg import LocalPostgres, LocalPostgresError
 from server.providers.credentials.parsing import parse_credential
+from server.providers.http2.pool import Http2Transport
+from server.providers.httpx_transport import HttpxTransport
 from server.providers.measuring import measure
 from server.providers.sealing import Sealer
 from server.providers.senders import Senders
+from server.providers.transport import Connect
 from server.rendering.renderer import Renderer
 from server.store import migrations
 from server.store.accounts import Accounts
@@ -43,6 +48,7 @@ from server.store.cancellations import Cancellations
 from server.store.credentials import Credentials
 from server.store.database import Database
 from server.store.feed import Feed
+from server.store.health import CredentialHealths
 from server.store.hints import Hints
 from server.store.idempotency import RequestKeys
 from server.store.jobs import Jobs
@@ -81,10 +87,13 @@ async def work(config: Config, name: str) -> None:
     """Run a worker until a signal."""
     async with _database(config, "pharos-work") as database, _running() as process:
         hints = Hints(database.dsn)
-        senders = Senders(config.endpoints, Sealer.from_environment(config.environment, config.data_dir))
-        parts = Parts(Jobs(database), senders, Renderings(Renderer()), Gates(), hints, config.lease)
+        sealer = Sealer.from_environment(config.environment, config.data_dir)
+        senders = Senders(config.endpoints, sealer, _transports(config))
+        reports = HealthReports(CredentialHealths(database), hints)
+        parts = Parts(Jobs(database), senders, Renderings(Renderer()), Lanes(reports.tell), hints, config.lease)
         worker = Worker(parts, hints.jobs)
         process.start(hints.run())
+        process.start(reports.run())
         process.start(run_schedule(Schedule(database), hints))
         process.start(
             keep_up(
@@ -98,6 +107,7 @@ async def work(config: Config, name: str) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(config.grace.total_seconds()):
                 await asyncio.wait([working])
+        await reports.finish()
         async with asyncio.timeout(config.endpoints.request_timeout + 5):
             await senders.aclose()
 
@@ -123,6 +133,12 @@ async def create_account(config: Config, name: str) -> dict[str, str]:
     return {"accountId": ids.encode(Kind.ACCOUNT, issued.id), "authToken": issued.secret}
 
 
+def _transports(config: Config) -> Connect:
+    if config.transport == "httpx":
+        return HttpxTransport
+    return partial(Http2Transport, table=config.response_table)
+
+
 def _api(config: Config, database: Database, hints: Hints, tailer: Tailer, address: str) -> ApiServer:
     renderer = Renderer()
     operations, notifications = Operations(database), Notifications(database)
@@ -131,7 +147,7 @@ def _api(config: Config, database: Database, hints: Hints, tailer: Tailer, addre
         UserServicer(Users(database)),
         DeviceRegistrationServicer(Registrations(database)),
         AppServicer(Apps(database)),
-        CredentialServicer(Credentials(database), parse_credential, sealer),
+        CredentialServicer(Credentials(database), parse_credential, sealer, hints),
         PushNotificationServicer(
             operations, notifications, renderer, DryRuns(Jobs(database), renderer, measure), hints
         ),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 from server.providers.endpoints import Endpoints
 
+TRANSPORTS = ("http2", "httpx")
 DEFAULT_DATA_DIR = Path("data")
 
 
@@ -18,7 +19,10 @@ class BadSetting(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """``database_url`` None: the embedded server in ``data_dir``. ``lease`` is how long a dead worker's jobs wait."""
+    """``database_url`` None: the embedded server in ``data_dir``. ``lease`` is how long a dead worker's jobs wait.
+
+    ``transport`` is what sends to the providers, ``response_table`` the size of its table for response headers.
+    """
 
     data_dir: Path
     database_url: str | None
@@ -27,6 +31,8 @@ class Config:
     lease: timedelta = timedelta(seconds=30)
     grace: timedelta = timedelta(seconds=20)
     retention: timedelta = timedelta(days=7)
+    transport: str = TRANSPORTS[0]
+    response_table: int = 0
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Config:
@@ -39,6 +45,8 @@ class Config:
             lease=_seconds(environment, "PHAROS_LEASE_SECONDS", 30.0),
             grace=_seconds(environment, "PHAROS_GRACE_SECONDS", 20.0),
             retention=_days(environment, "PHAROS_RETENTION_DAYS", 7.0),
+            transport=_choice(environment, "PHAROS_TRANSPORT", TRANSPORTS),
+            response_table=int(_choice(environment, "PHAROS_HTTP2_RESPONSE_TABLE", ("0", "4096"))),
         )
 
 
@@ -52,7 +60,21 @@ def _endpoints(environment: Mapping[str, str]) -> Endpoints:
     urls = {name: url for name, url in given.items() if url}
     ca_file = environment.get("PHAROS_PROVIDER_CA")
     timeout = _seconds(environment, "PHAROS_PROVIDER_TIMEOUT_SECONDS", 15.0)
-    return Endpoints(**urls, ca_file=Path(ca_file) if ca_file else None, request_timeout=timeout.total_seconds())
+    quota = _number(environment, "PHAROS_FCM_QUOTA_PER_MINUTE", 600_000.0, most=1e9) / 60
+    return Endpoints(
+        **urls,
+        ca_file=Path(ca_file) if ca_file else None,
+        request_timeout=timeout.total_seconds(),
+        fcm_quota=quota,
+    )
+
+
+def _choice(environment: Mapping[str, str], name: str, choices: Sequence[str]) -> str:
+    """The first of the choices unless another is set."""
+    chosen = environment.get(name) or choices[0]
+    if chosen not in choices:
+        raise BadSetting(f"{name} must be {' or '.join(choices)}, not {chosen!r}")
+    return chosen
 
 
 def _seconds(environment: Mapping[str, str], name: str, default: float) -> timedelta:

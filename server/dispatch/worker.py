@@ -24,7 +24,7 @@ AFTER_FAILURE_SECONDS = 0.5
 class Slots:
     """Jobs under way at once. Small sends and bulk have their own, so that neither waits for the other."""
 
-    small: int = 8
+    small: int = 64
     bulk: int = 6
 
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from uuid import UUID
 
 from server.domain.operations import Status
-from server.domain.outcomes import Accepted, CredentialRefused, NotSent, Outcome, Rejected, Throttled, Unknown
+from server.domain.outcomes import Accepted, CredentialRefused, NotSent, Outcome, Rejected, Scope, Throttled, Unknown
 from server.domain.pushes import Provider
 from server.domain.reasons import Reason
 from server.domain.retry import backoff
@@ -57,12 +57,6 @@ class RecipientState:
     def decided(self) -> bool:
         return all(device.decided for device in self.devices)
 
-    @property
-    def next_try(self) -> datetime | None:
-        """When the first undecided device may be tried; None: at once."""
-        times = [device.not_before for device in self.devices if not device.decided]
-        return min((time for time in times if time), default=None) if all(times) else None
-
     def end(self) -> End:
         """Return how the recipient ended; call it only when decided. SENT if any device was, else the first failure."""
         if any(device.status is Status.SENT for device in self.devices):
@@ -103,17 +97,20 @@ def settle(device: DeviceState, outcome: Outcome, now: datetime, deadline: datet
             retry_after = outcome.retry_after if isinstance(outcome, Throttled) else None
             device.code = outcome.code
             device.reason = _reason_if_late(outcome)
-            postpone(device, now + backoff(device.tries, retry_after), deadline)
+            if not _is_held(outcome):
+                _postpone(device, now + backoff(device.tries, retry_after), deadline)
 
 
-def postpone(device: DeviceState, until: datetime, deadline: datetime, reason: Reason = Reason.EXPIRED) -> None:
-    """Hold a device back; one that would wait past its deadline fails now.
-
-    It fails for what its own last call came to, and for ``reason`` where it was never called.
-    """
+def _postpone(device: DeviceState, until: datetime, deadline: datetime) -> None:
+    """Hold a device back; one that would wait past its deadline fails now, for what its last call came to."""
     device.not_before = until
     if until > deadline:
-        device.fail(device.reason or reason)
+        device.fail(device.reason)
+
+
+def _is_held(outcome: Outcome) -> bool:
+    """Whether the device waits for its credential, however long that is, and not for a time."""
+    return isinstance(outcome, CredentialRefused) and outcome.scope is Scope.CREDENTIAL
 
 
 def expire(devices: Iterable[DeviceState], now: datetime, deadline: datetime) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 from server.domain.credentials import CredentialType, SealedCredential
@@ -71,12 +72,20 @@ class Expansion:
     devices: Sequence[UserDevice] = ()
 
 
+class Holder(NamedTuple):
+    """A refused credential that recipients wait for, with the version of its content that was refused."""
+
+    credential_id: UUID
+    version: int
+
+
 @dataclass(frozen=True, slots=True)
 class Flush:
     """What a worker records about a job in one transaction.
 
     ``rest`` are the recipients still to do, ``begun`` those of them that were tried. With ``keep`` the worker goes on
-    and the lease is extended by ``wait``; otherwise the rest becomes due again after ``wait``.
+    and the lease is extended by ``wait``; otherwise the rest becomes due again after ``wait``, or when the refused
+    credential ``held_by`` changes, which it may have done already.
     """
 
     ends: Sequence[End]
@@ -87,6 +96,7 @@ class Flush:
     wait: timedelta
     fcm_credential: UUID | None = None
     apn_credential: UUID | None = None
+    held_by: Holder | None = None
 
 
 @dataclass(frozen=True, slots=True)

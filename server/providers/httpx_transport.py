@@ -14,9 +14,12 @@ import httpx
 from h2.errors import ErrorCodes
 from h2.exceptions import H2Error
 
+from server.providers.tls import refuses_ours
 from server.providers.transport import (
     CertificateRefusedError,
     NotSentError,
+    Origin,
+    Request,
     Response,
     TransportError,
     UnknownOutcomeError,
@@ -77,18 +80,18 @@ class _Session:
             limits=httpx.Limits(max_connections=IN_FLIGHT, keepalive_expiry=_IDLE_SECONDS),
         )
 
-    async def exchange(self, path: str, headers: Mapping[str, str], body: _Body, seconds: float) -> Response:
-        request = self._client.build_request(
+    async def exchange(self, request: Request, body: _Body, seconds: float) -> Response:
+        built = self._client.build_request(
             "POST",
-            path,
-            headers={**headers, "content-length": str(len(body))},
+            request.path,
+            headers=[*request.shared.fields, *request.own, ("content-length", str(len(body)))],
             content=body,
             # Only the connect timeout is httpx's: its read timeout would break all requests of the connection. It
             # ends before the deadline does: httpcore leaves the socket open when it is cancelled while connecting.
             timeout=httpx.Timeout(None, connect=min(_CONNECT_SECONDS, 0.9 * seconds)),
             extensions={"trace": body.trace},
         )
-        response = await self._client.send(request, stream=True)
+        response = await self._client.send(built, stream=True)
         try:
             answer = await _read(response)
         finally:
@@ -102,31 +105,31 @@ class _Session:
 
 
 class HttpxTransport:
-    """`Transport` on httpx. At most ``in_flight`` requests at once, so that httpx's own pool never times out.
+    """`Transport` on httpx. At most as many requests at once as one connection takes: httpx opens no second one.
 
     httpx loses what is in flight at a GOAWAY and can hang for good when the peer lowers its stream limit, so every
     request has one deadline, and a client that keeps failing is replaced.
     """
 
-    def __init__(self, origin: str, tls: ssl.SSLContext, in_flight: int = IN_FLIGHT) -> None:
-        self._origin = origin
+    def __init__(self, origin: Origin, tls: ssl.SSLContext) -> None:
+        self._origin = origin.url
         self._tls = tls
-        self._slots = asyncio.Semaphore(in_flight)
-        self._session = _Session(origin, tls)
+        self._slots = asyncio.Semaphore(min(origin.streams, IN_FLIGHT))
+        self._session = _Session(self._origin, tls)
         self._retired: list[_Session] = []
         self._active = 0
         self._idle = asyncio.Event()
         self._idle.set()
         self._closed = False
 
-    async def post(self, path: str, headers: Mapping[str, str], body: bytes, deadline: float) -> Response:
+    async def post(self, request: Request, deadline: float) -> Response:
         await self._slot(deadline)
         session = self._enter()
-        request_body = _Body(body)
+        request_body = _Body(request.body)
         seconds = deadline - asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout_at(deadline):
-                response = await session.exchange(path, headers, request_body, seconds)
+                response = await session.exchange(request, request_body, seconds)
         except Exception as error:  # h2, anyio, ssl and httpcore itself let their own kinds through
             failure = _failure(error, request_body)
             self._note_failure(session, error)
@@ -209,7 +212,7 @@ def _failure(error: Exception, body: _Body) -> TransportError:
     RFC 9113, 6.8 and 8.7: streams above a GOAWAY's last id, and refused streams, were not processed.
     """
     tls_error = _tls_error(error)
-    if tls_error is not None and _refuses_certificate(tls_error):
+    if tls_error is not None and refuses_ours(tls_error):
         return CertificateRefusedError("CLIENT_CERTIFICATE_REFUSED")
     if not body.whole:
         return NotSentError(_before_sending(error, tls_error))
@@ -248,9 +251,3 @@ def _tls_error(error: BaseException | None) -> ssl.SSLError | None:
             return error
         error = error.__cause__ or error.__context__
     return None
-
-
-def _refuses_certificate(error: ssl.SSLError) -> bool:
-    """Whether the peer's alert (RFC 8446, 6.2; OpenSSL's name for it) is about the certificate that we presented."""
-    reason = error.reason or ""
-    return "_ALERT_" in reason and any(part in reason for part in ("CERTIFICATE", "UNKNOWN_CA", "ACCESS_DENIED"))

@@ -13,6 +13,7 @@ import msgspec
 
 from server.domain.credentials import CredentialType, SealedCredential
 from server.domain.outcomes import CredentialRefused, Outcome
+from server.domain.projects import Project
 from server.domain.pushes import Push
 from server.providers import tls
 from server.providers.apns.sender import ApnsSender
@@ -21,13 +22,21 @@ from server.providers.credentials.secret import ApnsCertificate, ApnsKey, Secret
 from server.providers.endpoints import Endpoints
 from server.providers.fcm.oauth import AccessTokens
 from server.providers.fcm.sender import FcmSender
-from server.providers.httpx_transport import HttpxTransport
+from server.providers.http2.pool import Http2Transport
 from server.providers.sealing import SealBroken, Sealer
-from server.providers.transport import Connect
+from server.providers.transport import Connect, Origin
+
+# FCM ends connections with more requests at once (firebase/firebase-admin-node#2943). Apple says in its settings how
+# many it takes: 1,000 were seen, with a window for the bodies of some 200. A connection is one team's.
+_FCM_STREAMS, _FCM_CONNECTIONS = 100, 10
+_APNS_STREAMS, _APNS_CONNECTIONS = 1000, 4
 
 
 class Sender(Protocol):
-    """Sends with one credential."""
+    """Sends with one credential, whose pushes count for ``project``; None: for nothing but the credential."""
+
+    @property
+    def project(self) -> Project | None: ...
 
     async def send(self, push: Push) -> Outcome:
         """Whatever the provider and the network do, the answer is an outcome, not an exception."""
@@ -38,6 +47,8 @@ class Sender(Protocol):
 
 class RefusingSender:
     """Stands in for a credential that can't be used at all: its work is kept, as for one that a provider refuses."""
+
+    project = None
 
     def __init__(self, code: str) -> None:
         self._outcome = CredentialRefused(code, called=False)
@@ -53,7 +64,7 @@ class Senders:
     """At most ``capacity`` senders, the least recently used given up first."""
 
     def __init__(
-        self, endpoints: Endpoints, sealer: Sealer, connect: Connect = HttpxTransport, capacity: int = 512
+        self, endpoints: Endpoints, sealer: Sealer, connect: Connect = Http2Transport, capacity: int = 512
     ) -> None:
         self._endpoints = endpoints
         self._sealer = sealer
@@ -113,13 +124,15 @@ class Senders:
     def _fcm(self, account: ServiceAccount) -> FcmSender:
         endpoints = self._endpoints
         tokens = AccessTokens(account, self._oauth, endpoints.oauth_url, endpoints.request_timeout)
-        transport = self._connect(endpoints.fcm_url, self._tls)
-        return FcmSender(transport, account.project_id, tokens, endpoints.request_timeout)
+        transport = self._connect(Origin(endpoints.fcm_url, _FCM_STREAMS, _FCM_CONNECTIONS), self._tls)
+        return FcmSender(transport, account.project_id, tokens, endpoints.request_timeout, quota=endpoints.fcm_quota)
 
     def _apns(self, secret: ApnsKey | ApnsCertificate, url: str) -> ApnsSender:
         timeout = self._endpoints.request_timeout
         if isinstance(secret, ApnsKey):
             token = self._provider_tokens.of(secret)
-            return ApnsSender(self._connect(url, self._tls), secret.topic, token, timeout)
+            origin = Origin(url, _APNS_STREAMS, _APNS_CONNECTIONS, proof=True)
+            return ApnsSender(self._connect(origin, self._tls), secret.topic, token, timeout)
         context = tls.identified(self._endpoints.ca_file, secret.certificate, secret.private_key)
-        return ApnsSender(self._connect(url, context), secret.topic, None, timeout)
+        origin = Origin(url, _APNS_STREAMS, _APNS_CONNECTIONS)
+        return ApnsSender(self._connect(origin, context), secret.topic, None, timeout)

@@ -41,6 +41,12 @@ def identified(ca_file: Path | None, certificate: str, private_key: str) -> ssl.
     return context
 
 
+def refuses_ours(error: ssl.SSLError) -> bool:
+    """Whether the peer's alert (RFC 8446, 6.2; OpenSSL's name for it) is about the certificate that we presented."""
+    reason = error.reason or ""
+    return "_ALERT_" in reason and any(part in reason for part in ("CERTIFICATE", "UNKNOWN_CA", "ACCESS_DENIED"))
+
+
 def _encrypted(private_key: str, password: str) -> bytes:
     key = load_pem_private_key(private_key.encode("ascii"), password=None)
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(password.encode("ascii")))

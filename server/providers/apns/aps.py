@@ -12,6 +12,9 @@ import msgspec
 
 from server.domain.pushes import Content, InterruptionLevel, Presentation, Priority, Push
 
+_AT_ONCE = (("apns-push-type", "alert"), ("apns-priority", "10"))
+_WHEN_IT_SUITS = (("apns-push-type", "alert"), ("apns-priority", "5"))
+_BACKGROUND = (("apns-push-type", "background"), ("apns-priority", "5"))
 _COLLAPSE_ID = re.compile(r"[\x21-\x7e]{1,64}")
 
 
@@ -61,21 +64,33 @@ def is_background(content: Content, presentation: Presentation) -> bool:
 
 
 def headers(push: Push) -> dict[str, str]:
-    """The ``apns-*`` headers that depend on the push alone.
+    """The ``apns-*`` headers that depend on the push alone."""
+    return dict((*kind_headers(push), *own_headers(push)))
 
-    Priority 10 is at once, 5 when it suits the device's battery; Apple refuses 10 for a background push. Without a
-    collapse key the collapse id is the push's own, so that a push sent twice is shown once.
+
+def kind_headers(push: Push) -> tuple[tuple[str, str], ...]:
+    """The headers that many pushes have.
+
+    Priority 10 is at once, 5 when it suits the device's battery; Apple refuses 10 for a background push.
     """
-    presentation = push.presentation
-    background = is_background(push.content, presentation)
-    at_once = presentation.priority is Priority.HIGH and not background
-    found = {"apns-push-type": "background" if background else "alert", "apns-priority": "10" if at_once else "5"}
-    if presentation.collapse_key is not None:
-        found["apns-collapse-id"] = _collapse_id(presentation.collapse_key)
-    elif not background:
-        found["apns-collapse-id"] = str(push.push_id)
+    if is_background(push.content, push.presentation):
+        return _BACKGROUND
+    return _AT_ONCE if push.presentation.priority is Priority.HIGH else _WHEN_IT_SUITS
+
+
+def own_headers(push: Push) -> tuple[tuple[str, str], ...]:
+    """The headers of this push.
+
+    Without a collapse key the collapse id is the push's own, so that a push sent twice is shown once.
+    """
+    collapse_key = push.presentation.collapse_key
+    found: tuple[tuple[str, str], ...] = ()
+    if collapse_key is not None:
+        found = (("apns-collapse-id", _collapse_id(collapse_key)),)
+    elif not is_background(push.content, push.presentation):
+        found = (("apns-collapse-id", str(push.push_id)),)
     if push.expires_at is not None:
-        found["apns-expiration"] = str(int(push.expires_at.timestamp()))
+        found = (*found, ("apns-expiration", str(int(push.expires_at.timestamp()))))
     return found
 
 

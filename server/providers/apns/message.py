@@ -13,8 +13,9 @@ import msgspec
 from server.domain.outcomes import Rejected
 from server.domain.pushes import Content, Push
 from server.domain.reasons import Reason
-from server.providers.apns.aps import Alert, aps, headers
+from server.providers.apns.aps import Alert, aps, kind_headers, own_headers
 from server.providers.overrides import merged
+from server.providers.transport import Header
 
 LARGEST_PAYLOAD = 4096
 PUSH_ID_KEY = "pharosPushId"
@@ -24,10 +25,11 @@ _encode = msgspec.json.Encoder().encode
 
 @dataclass(slots=True)
 class Request:
-    """``headers`` lack the authorization; ``body`` is the JSON payload."""
+    """``kind`` are the headers that many pushes share, without authorization and topic; ``body`` is JSON."""
 
     path: str
-    headers: dict[str, str]
+    kind: tuple[Header, ...]
+    own: tuple[Header, ...]
     body: bytes
 
 
@@ -39,16 +41,16 @@ def payload(push: Push) -> bytes:
     return _encode(found)
 
 
-def request(push: Push, topic: str) -> Request | Rejected:
-    """The request for ``push`` to the app ``topic``, or Apple's certain answer when no request can be made of it."""
+def request(push: Push) -> Request | Rejected:
+    """The request for ``push``, or Apple's certain answer when no request can be made of it."""
     try:
         body = payload(push)
     except UnicodeEncodeError:  # no JSON, no UTF-8
         return Rejected(Reason.PAYLOAD_REJECTED, "InvalidUnicode", called=False)
     if len(body) > LARGEST_PAYLOAD:
         return Rejected(Reason.PAYLOAD_TOO_LARGE, "PayloadTooLarge", called=False)
-    own = {"apns-topic": topic, "apns-id": str(push.push_id)}
-    return Request("/3/device/" + quote(push.token.lower(), safe=""), own | headers(push), body)
+    path = "/3/device/" + quote(push.token.lower(), safe="")
+    return Request(path, kind_headers(push), (("apns-id", str(push.push_id)), *own_headers(push)), body)
 
 
 def _payload(push: Push) -> dict[str, object]:

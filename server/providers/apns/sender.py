@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
-from server.domain.outcomes import CredentialRefused, NotSent, Outcome, Rejected, Unknown
+from server.domain.outcomes import Accepted, CredentialRefused, NotSent, Outcome, Rejected, Unknown
 from server.domain.pushes import Push
 from server.providers.apns import answers, message
 from server.providers.apns.token import ProviderToken
 from server.providers.transport import (
     CertificateRefusedError,
+    Header,
     NotSentError,
+    Request,
     Response,
+    SharedHeaders,
     Transport,
     UnknownOutcomeError,
 )
@@ -25,6 +28,8 @@ class ApnsSender:
 
     The transport is this sender's own: Apple allows one team per connection.
     """
+
+    project = None  # Apple names no quota
 
     def __init__(
         self,
@@ -39,9 +44,11 @@ class ApnsSender:
         self._token = token
         self._timeout = timeout
         self._clock = clock
+        self._shared_token = ""
+        self._kinds: dict[tuple[Header, ...], SharedHeaders] = {}
 
     async def send(self, push: Push) -> Outcome:
-        request = message.request(push, self._topic)
+        request = message.request(push)
         if isinstance(request, Rejected):
             return request
         try:
@@ -52,6 +59,8 @@ class ApnsSender:
             return NotSent(error.code)
         except UnknownOutcomeError as error:
             return Unknown(error.code)
+        if response.status == HTTPStatus.OK:  # which echoes our id
+            return Accepted(str(push.push_id))
         return answers.outcome(response, self._clock())
 
     async def aclose(self) -> None:
@@ -60,22 +69,30 @@ class ApnsSender:
     async def _exchange(self, request: message.Request) -> Response:
         deadline = asyncio.get_running_loop().time() + self._timeout
         if self._token is None:
-            return await self._transport.post(request.path, request.headers, request.body, deadline)
-        used, response = await self._authorized(self._token, request, deadline)
+            return await self._post(request, "", deadline)
+        used = self._token.current()
+        response = await self._post(request, used, deadline)
         if not _is_expired(response):
             return response
         if self._token.renew(used):
             self._transport.renew()  # Apple takes no other token on a connection that has seen an expired one
-        if self._token.current() != used:
-            _, response = await self._authorized(self._token, request, deadline)
-        return response
+        renewed = self._token.current()
+        return response if renewed == used else await self._post(request, renewed, deadline)
 
-    async def _authorized(
-        self, token: ProviderToken, request: message.Request, deadline: float
-    ) -> tuple[str, Response]:
-        value = token.current()
-        headers = {"authorization": "bearer " + value, **request.headers}
-        return value, await self._transport.post(request.path, headers, request.body, deadline)
+    def _post(self, request: message.Request, token: str, deadline: float) -> Awaitable[Response]:
+        shared = self._shared(request.kind, token)
+        return self._transport.post(Request(request.path, shared, request.own, request.body), deadline)
+
+    def _shared(self, kind: tuple[Header, ...], token: str) -> SharedHeaders:
+        """The same object for all pushes of a kind, for as long as the token lasts."""
+        if token != self._shared_token:
+            self._shared_token = token
+            self._kinds.clear()
+        shared = self._kinds.get(kind)
+        if shared is None:
+            authorization = (("authorization", "bearer " + token),) if token else ()
+            shared = self._kinds[kind] = SharedHeaders((*authorization, ("apns-topic", self._topic), *kind))
+        return shared
 
 
 def _is_expired(response: Response) -> bool:

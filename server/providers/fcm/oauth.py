@@ -88,6 +88,11 @@ class AccessTokens:
         self._failed_until = 0.0
         self._renewal: asyncio.Task[None] | None = None
 
+    def at_hand(self) -> str | None:
+        """The token, while nothing needs to be done about it."""
+        token = self._token
+        return token.value if token is not None and self._clock() < token.renew_at else None
+
     async def current(self) -> str:
         """A valid token. Near its end it is renewed beside the use of it. Raises AccessTokenError."""
         token, now = self._token, self._clock()

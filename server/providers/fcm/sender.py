@@ -6,17 +6,26 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from http import HTTPStatus
 from urllib.parse import quote
 
 from server.domain.outcomes import CredentialRefused, NotSent, Outcome, Rejected, Throttled, Unknown
+from server.domain.projects import Project
 from server.domain.pushes import Push
 from server.providers.fcm import answers, message
 from server.providers.fcm.oauth import AccessTokenError, AccessTokens
-from server.providers.transport import NotSentError, Response, Transport, UnknownOutcomeError
+from server.providers.transport import (
+    NotSentError,
+    Request,
+    Response,
+    SharedHeaders,
+    Transport,
+    UnknownOutcomeError,
+)
 
 
 class FcmSender:
-    """One Firebase project. ``timeout`` is in seconds, for one push with its retry."""
+    """One Firebase project. ``timeout`` is in seconds, for one push with its retry; ``quota`` in pushes a second."""
 
     def __init__(
         self,
@@ -25,14 +34,16 @@ class FcmSender:
         tokens: AccessTokens,
         timeout: float,
         clock: Callable[[], float] = time.time,
+        quota: float | None = None,
     ) -> None:
+        self.project = Project(f"fcm/{project_id}", quota)
         self._transport = transport
         self._path = f"/v1/projects/{quote(project_id, safe=':')}/messages:send"
         self._tokens = tokens
         self._timeout = timeout
         self._clock = clock
         self._token = ""
-        self._headers: dict[str, str] = {}
+        self._shared = SharedHeaders(())
 
     async def send(self, push: Push) -> Outcome:
         body = message.body(push, push.at.timestamp() if push.at else self._clock())
@@ -54,12 +65,12 @@ class FcmSender:
 
     async def _exchange(self, body: bytes) -> Response:
         deadline = asyncio.get_running_loop().time() + self._timeout
-        token = await self._token_by(deadline)
-        response = await self._transport.post(self._path, self._authorized(token), body, deadline)
-        if answers.refuses_access_token(response):
+        token = self._tokens.at_hand() or await self._token_by(deadline)
+        response = await self._transport.post(self._request(token, body), deadline)
+        if response.status == HTTPStatus.UNAUTHORIZED and answers.refuses_access_token(response):
             replacement = await self._tokens.replacement(token)
             if replacement is not None:
-                return await self._transport.post(self._path, self._authorized(replacement), body, deadline)
+                return await self._transport.post(self._request(replacement, body), deadline)
         return response
 
     async def _token_by(self, deadline: float) -> str:
@@ -70,12 +81,11 @@ class FcmSender:
         except TimeoutError:
             raise NotSentError("ACCESS_TOKEN_TIMEOUT") from None
 
-    def _authorized(self, token: str) -> dict[str, str]:
-        """The same object for as long as the token lasts, so that a transport can keep its encoded form."""
+    def _request(self, token: str, body: bytes) -> Request:
         if token != self._token:
             self._token = token
-            self._headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
-        return self._headers
+            self._shared = SharedHeaders((("authorization", f"Bearer {token}"), ("content-type", "application/json")))
+        return Request(self._path, self._shared, (), body)
 
 
 def _uncalled(outcome: Outcome) -> Outcome:

@@ -145,6 +145,7 @@ async def test_a_refusal_is_told_in_words(service: Any, env_file: Path) -> None:
         (["watch"], "give either an operation or --account"),
         (["watch", OPERATION_ID, "--account"], "give either an operation or --account"),
         (["up", "--workers", "0"], "--workers"),
+        (["work", "--workers", "0"], "--workers"),
     ],
 )
 def test_a_command_line_that_makes_no_sense_is_refused(
@@ -164,7 +165,6 @@ def test_a_command_line_that_makes_no_sense_is_refused(
     ("arguments", "became"),
     [
         (["serve", "--port", "1", "--help"], ["server", "serve", "--port", "1", "--help"]),
-        (["work", "--name", "w"], ["server", "work", "--name", "w"]),
         (["migrate"], ["server", "migrate"]),
         (["database", "--data-dir", "d"], ["server", "database", "--data-dir", "d"]),
         (["accounts", "create", "--name", "n"], ["server", "accounts", "create", "--name", "n"]),

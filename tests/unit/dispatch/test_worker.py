@@ -82,7 +82,7 @@ async def test_a_slow_bulk_send_leaves_the_small_sends_their_slots() -> None:
         await providers.reached(3)
         assert [job.small for job in queue.due] == [False]
         providers.open.set()
-        await _until(lambda: sum(not flush.keep for flush in queue.flushes) == 4)
+        await _until(lambda: sum(not flush.rest for flush in queue.flushes) == 4)
 
 
 async def test_a_slot_that_gets_free_during_a_claim_is_used_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,17 +16,17 @@ from server.domain.delivery import (
     call_off,
     dead_device,
     expire,
-    postpone,
     settle,
 )
 from server.domain.operations import Status
-from server.domain.outcomes import Accepted, CredentialRefused, NotSent, Outcome, Rejected, Throttled, Unknown
+from server.domain.outcomes import Accepted, CredentialRefused, NotSent, Outcome, Rejected, Scope, Throttled, Unknown
 from server.domain.pushes import Provider
 from server.domain.reasons import Reason
+from server.domain.retry import FIRST_DELAY
 
 _NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 _TOMORROW = _NOW + timedelta(days=1)
-_AGAIN = (Throttled("429", 5.0), NotSent("CONNECT"), CredentialRefused("401"), Unknown("TIMEOUT"))
+_AGAIN = (Throttled("429", 5.0), NotSent("CONNECT"), CredentialRefused("401", Scope.DEVICE), Unknown("TIMEOUT"))
 _FINAL = (Accepted("m"), Rejected(Reason.UNREGISTERED, "404", device_dead=True))
 
 
@@ -52,8 +52,8 @@ def test_any_other_outcome_is_tried_again_later(outcome: Outcome) -> None:
     settle(device, outcome, _NOW, _TOMORROW)
     assert not device.decided
     assert device.not_before is not None
-    least = 5.0 if isinstance(outcome, Throttled) else 1.0
-    assert timedelta(seconds=least) <= device.not_before - _NOW <= timedelta(seconds=least * 1.25)
+    least, most = (5.0, 5.5) if isinstance(outcome, Throttled) else (0.0, FIRST_DELAY)
+    assert timedelta(seconds=least) <= device.not_before - _NOW <= timedelta(seconds=most)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_any_other_outcome_is_tried_again_later(outcome: Outcome) -> None:
 )
 def test_a_push_that_can_not_be_tried_again_in_time_fails_for_what_held_it(outcome: Outcome, reason: Reason) -> None:
     now, later = _device(), _device()
-    settle(now, outcome, _NOW, _NOW + timedelta(seconds=0.5))
+    settle(now, outcome, _NOW, _NOW + timedelta(microseconds=1))
     assert (now.status, now.reason) == (Status.FAILED, reason)
     settle(later, outcome, _NOW, _TOMORROW)
     expire([later], _TOMORROW + timedelta(microseconds=1), _TOMORROW)
@@ -89,11 +89,16 @@ def test_nobody_expires_at_the_deadline_itself() -> None:
     assert (device.status, device.reason) == (Status.FAILED, Reason.EXPIRED)
 
 
-def test_a_device_held_past_its_deadline_fails_for_its_own_last_call_before_the_holders_reason() -> None:
-    tried, fresh = _device(reason=Reason.OUTCOME_UNKNOWN), _device()
-    for device in (tried, fresh):
-        postpone(device, _TOMORROW + timedelta(seconds=1), _TOMORROW, Reason.CREDENTIAL_REJECTED)
-    assert (tried.reason, fresh.reason) == (Reason.OUTCOME_UNKNOWN, Reason.CREDENTIAL_REJECTED)
+def test_a_device_that_would_wait_past_its_deadline_fails_for_its_last_call() -> None:
+    device = _device()
+    settle(device, Throttled("429", 60.0), _NOW, _NOW + timedelta(seconds=59))
+    assert (device.status, device.reason, device.code) == (Status.FAILED, Reason.EXPIRED, "429")
+
+
+def test_a_device_whose_credential_was_refused_waits_for_the_credential_and_not_for_a_time() -> None:
+    device = _device()
+    settle(device, CredentialRefused("401"), _NOW, _TOMORROW)
+    assert (device.not_before, device.reason, device.decided) == (None, Reason.CREDENTIAL_REJECTED, False)
 
 
 @given(st.lists(st.sampled_from(_AGAIN), max_size=30), st.sampled_from(_FINAL), st.integers(0, 100_000))
@@ -136,13 +141,6 @@ def test_a_recipient_is_begun_by_a_try_or_a_decision_and_not_by_being_held() -> 
     assert not _recipient(_device(not_before=_TOMORROW), _device()).begun
     assert _recipient(_device(), _device(tries=1)).begun
     assert _recipient(_device(), _device(status=Status.FAILED)).begun
-
-
-def test_a_recipient_may_be_tried_again_with_its_earliest_undecided_device() -> None:
-    later = _TOMORROW + timedelta(hours=1)
-    done = _device(status=Status.SENT, not_before=_NOW)
-    assert _recipient(done, _device(not_before=later), _device(not_before=_TOMORROW)).next_try == _TOMORROW
-    assert _recipient(_device(not_before=later), _device()).next_try is None
 
 
 @pytest.mark.parametrize("outcome", [*_AGAIN, Accepted("m"), Rejected(Reason.PAYLOAD_REJECTED, "400")])

@@ -19,9 +19,13 @@ PLAIN = Push(ID, "F00D", Content(title="Hi", body="There"), Presentation())
 
 
 def made(push: Push) -> Request:
-    found = request(push, "com.example.app")
+    found = request(push)
     assert isinstance(found, Request)
     return found
+
+
+def headers(request: Request) -> dict[str, str]:
+    return dict((*request.kind, *request.own))
 
 
 def payload(push: Push) -> Any:
@@ -31,8 +35,7 @@ def payload(push: Push) -> Any:
 def test_plain_request() -> None:
     found = made(PLAIN)
     assert found.path == "/3/device/f00d"
-    assert found.headers == {
-        "apns-topic": "com.example.app",
+    assert headers(found) == {
         "apns-id": str(ID),
         "apns-push-type": "alert",
         "apns-priority": "10",
@@ -62,8 +65,7 @@ def test_request_with_everything() -> None:
     )
     expires_at = dt.datetime.fromtimestamp(1_800_000_000.9, dt.UTC)
     found = made(Push(ID, "f00d", content, presentation, expires_at))
-    assert found.headers == {
-        "apns-topic": "com.example.app",
+    assert headers(found) == {
         "apns-id": str(ID),
         "apns-push-type": "alert",
         "apns-priority": "5",
@@ -90,16 +92,16 @@ def test_request_with_everything() -> None:
 
 def test_background_push() -> None:
     push = replace(PLAIN, content=Content(data={"sync": "1"}), presentation=Presentation(content_available=True))
-    assert made(push).headers["apns-push-type"] == "background"
-    assert made(push).headers["apns-priority"] == "5"
-    assert "apns-collapse-id" not in made(push).headers
+    assert headers(made(push))["apns-push-type"] == "background"
+    assert headers(made(push))["apns-priority"] == "5"
+    assert "apns-collapse-id" not in headers(made(push))
     assert payload(push)["aps"] == {"content-available": 1}
 
 
 @pytest.mark.parametrize("shown", [{"badge": 1}, {"sound": "ping"}])
 def test_push_that_badges_or_sounds_is_no_background_push(shown: dict[str, Any]) -> None:
     push = replace(PLAIN, content=Content(), presentation=Presentation(content_available=True, **shown))
-    assert made(push).headers["apns-push-type"] == "alert"
+    assert headers(made(push))["apns-push-type"] == "alert"
 
 
 def test_category_goes_before_the_click_action() -> None:
@@ -110,7 +112,7 @@ def test_category_goes_before_the_click_action() -> None:
 @pytest.mark.parametrize("key", ["x" * 65, "ключ", "line\r\nbreak", "", "a b"])
 def test_collapse_key_that_is_no_header_value_goes_by_its_hash(key: str) -> None:
     def collapse_id(key: str) -> str:
-        return made(replace(PLAIN, presentation=Presentation(collapse_key=key))).headers["apns-collapse-id"]
+        return headers(made(replace(PLAIN, presentation=Presentation(collapse_key=key))))["apns-collapse-id"]
 
     assert re.fullmatch("[0-9a-f]{64}", collapse_id(key))
     assert collapse_id(key) == collapse_id(key) != collapse_id(f"{key}{key}!")
@@ -118,7 +120,7 @@ def test_collapse_key_that_is_no_header_value_goes_by_its_hash(key: str) -> None
 
 def test_longest_collapse_key_stays_as_it_is() -> None:
     push = replace(PLAIN, presentation=Presentation(collapse_key="x" * 64))
-    assert made(push).headers["apns-collapse-id"] == "x" * 64
+    assert headers(made(push))["apns-collapse-id"] == "x" * 64
 
 
 def test_token_can_not_leave_its_place_in_the_path() -> None:
@@ -128,10 +130,10 @@ def test_token_can_not_leave_its_place_in_the_path() -> None:
 def test_payload_limit_is_4096_bytes() -> None:
     room = 4096 - len(made(replace(PLAIN, content=Content(body=""))).body)
     assert len(made(replace(PLAIN, content=Content(body="x" * room))).body) == 4096
-    too_large = request(replace(PLAIN, content=Content(body="x" * (room + 1))), "com.example.app")
+    too_large = request(replace(PLAIN, content=Content(body="x" * (room + 1))))
     assert too_large == Rejected(Reason.PAYLOAD_TOO_LARGE, "PayloadTooLarge", called=False)
 
 
 def test_half_a_surrogate_pair_is_refused() -> None:
-    found = request(replace(PLAIN, content=Content(title="\ud83d")), "com.example.app")
+    found = request(replace(PLAIN, content=Content(title="\ud83d")))
     assert found == Rejected(Reason.PAYLOAD_REJECTED, "InvalidUnicode", called=False)

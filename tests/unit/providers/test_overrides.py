@@ -29,7 +29,7 @@ def _fcm(overrides: dict[str, Any]) -> dict[str, Any]:
 
 
 def _apn(overrides: dict[str, Any]) -> dict[str, Any]:
-    made = request(replace(PLAIN, overrides=overrides), "com.example")
+    made = request(replace(PLAIN, overrides=overrides))
     assert isinstance(made, Request)
     payload: dict[str, Any] = json.loads(made.body)
     return payload
@@ -84,7 +84,7 @@ def test_overrides_count_towards_the_limit() -> None:
         Reason.PAYLOAD_TOO_LARGE, "MESSAGE_TOO_BIG", called=False
     )
     assert isinstance(body(replace(PLAIN, overrides={"android": {"notification": {"x": large}}}), 0.0), bytes)
-    assert request(replace(PLAIN, overrides={"x": large}), "com.example") == Rejected(
+    assert request(replace(PLAIN, overrides={"x": large})) == Rejected(
         Reason.PAYLOAD_TOO_LARGE, "PayloadTooLarge", called=False
     )
 
@@ -99,7 +99,7 @@ def test_what_is_measured_is_what_would_be_sent(provider: Provider, overrides: d
         assert found.body == body(push, 0.0)
         assert found.size == len("HiTherekv") + len("pharosPushId") + len(str(ID))
     else:
-        sent = request(push, "com.example")
+        sent = request(push)
         assert isinstance(sent, Request)
         assert (found.body, found.size) == (sent.body, len(sent.body))
     assert (found.limit, found.fits) == (4096, True)

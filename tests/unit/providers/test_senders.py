@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from server.providers.fcm.oauth import AccessTokens
 from server.providers.fcm.sender import FcmSender
 from server.providers.sealing import Sealer
 from server.providers.senders import Senders
-from server.providers.transport import CertificateRefusedError, NotSentError, Response, UnknownOutcomeError
+from server.providers.transport import CertificateRefusedError, NotSentError, Request, Response, UnknownOutcomeError
 
 NOW = 1_800_000_000.0
 TIMEOUT = 5.0
@@ -46,8 +46,8 @@ class ScriptedTransport:
         self.renewals = 0
         self.closed = asyncio.Event()
 
-    async def post(self, path: str, headers: Mapping[str, str], body: bytes, deadline: float) -> Response:
-        self.posts.append((path, dict(headers), body))
+    async def post(self, request: Request, deadline: float) -> Response:
+        self.posts.append((request.path, dict((*request.shared.fields, *request.own)), request.body))
         self.deadlines.append(deadline)
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
@@ -195,7 +195,7 @@ async def test_fcm_without_a_token(fcm: Any, google: Google, answer: httpx.Respo
 
 async def test_apns_push(apns: Any) -> None:
     transport = ScriptedTransport()
-    assert await apns(transport).send(PUSH) == Accepted("42")
+    assert await apns(transport).send(PUSH) == Accepted(str(PUSH.push_id))
     [(path, headers, _)] = transport.posts
     assert path == "/3/device/f00d"
     kind, token = headers["authorization"].split()
@@ -230,7 +230,7 @@ async def test_apns_expired_token_gets_a_new_one_on_a_new_connection(apns: Any, 
     transport = ScriptedTransport(EXPIRED, EXPIRED, GOOD)
     sender = apns(transport)
     outcomes = await asyncio.gather(sender.send(PUSH), sender.send(PUSH))
-    assert Accepted("42") in outcomes
+    assert Accepted(str(PUSH.push_id)) in outcomes
     assert transport.renewals == 1
     assert len(set(transport.authorizations())) == 2
 
@@ -300,15 +300,15 @@ async def senders(sealer: Sealer, opened: list[tuple[str, ScriptedTransport]]) -
 async def test_apns_credential_speaks_to_its_environment(
     senders: Senders, sealed: Any, opened: Any, kind: CredentialType, origin: str, topic: str
 ) -> None:
-    assert await senders.get(sealed(kind)).send(PUSH) == Accepted("42")
+    assert await senders.get(sealed(kind)).send(PUSH) == Accepted(str(PUSH.push_id))
     [(found, transport)] = opened
-    assert found == origin
+    assert found.url == origin
     assert transport.posts[0][1]["apns-topic"] == topic
 
 
 async def test_fcm_credential_speaks_to_google(senders: Senders, sealed: Any, opened: Any) -> None:
     assert isinstance(senders.get(sealed(CredentialType.FCM)), FcmSender)
-    assert [origin for origin, _ in opened] == ["https://fcm.googleapis.com"]
+    assert [origin.url for origin, _ in opened] == ["https://fcm.googleapis.com"]
 
 
 async def test_sender_is_kept_while_the_version_is(senders: Senders, sealed: Any, opened: Any) -> None:
