@@ -114,6 +114,7 @@ class Observer:
                 "operations": {row["operation_id"]: _operation(row, addresses) for row in operations},
                 "rows": [_row(row, addresses) for row in rows],
                 "events": [_event(row) for row in await connection.fetch("select * from events")],
+                "notices": [tuple(row) for row in await connection.fetch("select account_id, seq from notices")],
                 "jobs": [row["operation_id"] for row in await connection.fetch("select operation_id from jobs")],
                 "orphans": [f"{name} without an operation: {n}" for name, n in await connection.fetch(_ORPHANS)],
                 "daily": {row["account_id"]: _counts(row) for row in await connection.fetch(_DAILY)},

@@ -166,14 +166,15 @@ class Bystander:
 class History:
     """A whole run. ``devices`` are those of user recipients by user id; ``registered`` those left in the database.
 
-    ``registrations`` says when each device was registered, oldest first. ``late`` is how much later than it was decided
-    on a call may reach the provider.
+    ``notices`` are the numbers in the feeds that belong to no event. ``registrations`` says when each device was
+    registered, oldest first. ``late`` is how much later than it was decided on a call may reach the provider.
     """
 
     told: Sequence[Told] = ()
     operations: Mapping[UUID, Operation] = field(default_factory=dict)
     rows: Sequence[Row] = ()
     events: Sequence[Event] = ()
+    notices: Sequence[tuple[UUID, int]] = ()
     jobs: Sequence[UUID] = ()
     orphans: Sequence[str] = ()
     daily: Mapping[UUID, Counts] = field(default_factory=dict)

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import islice, pairwise
 from typing import Final
+from uuid import UUID
 
-from tests.robustness.history import CANCELED, ENDED, FAILED, FINAL, SENT, Call, Counts, Event, History, Operation, Who
+from tests.robustness.history import CANCELED, ENDED, FAILED, FINAL, SENT, Call, Counts, History, Operation, Who
 
 _SHOWN: Final = 10
 _CLOCK: Final = timedelta(milliseconds=2)  # between reading a clock and writing it down; one machine has one clock
@@ -113,12 +114,11 @@ def stale_leases_change_nothing(history: History) -> Iterator[str]:
     for who in rows.keys() | history.changes.keys():
         if history.changes.get(who) != [rows.get(who)]:
             yield f"{who} is {rows.get(who)}, and was told to be {history.changes.get(who)}"
-    feeds: dict[object, list[Event]] = defaultdict(list)
-    for event in history.events:
-        feeds[event.account].append(event)
-    for account, events in feeds.items():
-        numbers = sorted(event.seq for event in events)
-        if numbers != list(range(numbers[0], numbers[0] + len(numbers))):
+    feeds: dict[UUID, list[int]] = defaultdict(list)
+    for account, number in (*history.notices, *((event.account, event.seq) for event in history.events)):
+        feeds[account].append(number)
+    for account, numbers in feeds.items():
+        if sorted(numbers) != list(range(min(numbers), min(numbers) + len(numbers))):
             yield f"{account}: the feed's numbers have gaps or come twice"
 
 

@@ -126,6 +126,12 @@ def test_a_good_history_breaks_nothing() -> None:
     assert broken(with_another(good())) == {}
 
 
+def test_a_notice_between_events_breaks_nothing() -> None:
+    history = good()
+    later = (*history.events[:2], replace(history.events[2], seq=10))
+    assert broken(replace(history, events=later, notices=[(ACCOUNT, 9)])) == {}
+
+
 def test_a_cancel_and_a_deletion_break_nothing() -> None:
     ended = (End(at(9), {Who(SEND, 2)}, operation=SEND), End(at(8.5), set(), tokens={"phone", "tablet"}))
     assert broken(replace(good(), ends=ended, registered=set())) == {}
@@ -159,6 +165,7 @@ FORGED: Sequence[tuple[str, str, Callable[[History], History]]] = [
     ("I6", "was told to be None", lambda h: replace(h, events=(h.events[0], h.events[2]))),
     ("I6", "gaps", lambda h: replace(h, events=(*h.events[:2], replace(h.events[2], seq=10)))),
     ("I6", "gaps", lambda h: replace(h, events=(*h.events[:2], replace(h.events[2], seq=8)))),
+    ("I6", "gaps", lambda h: replace(h, notices=[(ACCOUNT, 9)])),
     ("I7", "is in no send", lambda h: calls(h, call("stranger", 5))),
     ("I7", "before its send", lambda h: operation(h, created_at=at(1.5))),
     ("I8", "called again", lambda h: calls(h, call("a", 5))),
