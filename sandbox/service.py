@@ -9,14 +9,16 @@ from pathlib import Path
 
 from sandbox import identity
 from sandbox.apns import Apns
+from sandbox.calls import CallLog, Witness
 from sandbox.control import Control
 from sandbox.fcm import Fcm
 from sandbox.identity import Identity
-from sandbox.ledger import Ledger
+from sandbox.ledger import Ledger, Provider
 from sandbox.listener import Listener, server_tls
 from sandbox.oauth import AccessTokens, TokenEndpoint
 from sandbox.provider_token import ProviderTokens
 from sandbox.rules import Rules
+from sandbox.wire import Vendor
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,24 +55,34 @@ class Sandbox:
     @classmethod
     @asynccontextmanager
     async def start(
-        cls, directory: Path, ports: Ports | None = None, host: str = "127.0.0.1"
+        cls, directory: Path, ports: Ports | None = None, host: str = "127.0.0.1", calls: Path | None = None
     ) -> AsyncIterator[Sandbox]:
         """Serves until the block is left. Credentials are made in ``directory`` if it has none.
 
-        Raises OSError if a port is taken, ValueError if the directory's credentials are not the sandbox's.
+        ``calls`` is the file that every push request is noted in, see sandbox.calls. Raises OSError if a port is
+        taken, ValueError if the directory's credentials are not the sandbox's.
         """
         ports = ports or Ports()
         credentials = identity.open_identity(directory)
-        ledger, rules, tokens = Ledger(), Rules(), AccessTokens()
+        ledger, rules = Ledger(), Rules()
+        tokens = AccessTokens(credentials.service_account["private_key"].encode())
         oauth = TokenEndpoint(credentials, tokens, rules)
         fcm_tls = server_tls(credentials, ["h2", "http/1.1"], client_certificates=False)
         apns_tls = server_tls(credentials, ["h2"], client_certificates=True)
-        fcm = Listener(Fcm(tokens, oauth, ledger, rules), fcm_tls, http1=True)
         provider_tokens = ProviderTokens(credentials)
-        apns = Listener(Apns(provider_tokens, ledger, rules), apns_tls, http1=False)
-        development = Listener(Apns(provider_tokens, ledger, rules, development=True), apns_tls, http1=False)
+        google: Vendor = Fcm(tokens, oauth, ledger, rules)
+        apple: Vendor = Apns(provider_tokens, ledger, rules)
+        developers: Vendor = Apns(provider_tokens, ledger, rules, development=True)
         control = Listener(Control(ledger, rules, tokens), None, http1=True)
         async with AsyncExitStack() as stack:
+            if calls is not None:
+                log = CallLog(calls)
+                stack.callback(log.close)
+                google = Witness(google, Provider.FCM, ledger, log)
+                apple, developers = (Witness(each, Provider.APN, ledger, log) for each in (apple, developers))
+            fcm = Listener(google, fcm_tls, http1=True)
+            apns = Listener(apple, apns_tls, http1=False)
+            development = Listener(developers, apns_tls, http1=False)
             for listener in (fcm, apns, development, control):
                 stack.push_async_callback(listener.close)
             fcm_port = await fcm.open(host, ports.fcm)
