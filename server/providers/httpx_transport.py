@@ -17,6 +17,8 @@ from h2.exceptions import H2Error
 from server.providers.transport import (
     CertificateRefusedError,
     NotSentError,
+    Origin,
+    Request,
     Response,
     TransportError,
     UnknownOutcomeError,
@@ -27,7 +29,7 @@ _log = logging.getLogger(__name__)
 for _name in ("httpx", "httpcore", "hpack"):
     logging.getLogger(_name).setLevel(logging.WARNING)
 
-IN_FLIGHT = 100  # FCM's stream limit per connection; httpcore never opens more either
+MOST_IN_FLIGHT = 100  # httpcore opens no more streams, and no second connection for more
 FAILURES_TO_RETIRE = 3
 LARGEST_ANSWER = 64 * 1024
 
@@ -65,30 +67,30 @@ class _Body(httpx.AsyncByteStream):
 class _Session:
     """One httpx client, from its first request until it is retired and its last request ended."""
 
-    def __init__(self, origin: str, tls: ssl.SSLContext) -> None:
+    def __init__(self, url: str, tls: ssl.SSLContext) -> None:
         self.active = 0
         self.failures = 0
         self._client = httpx.AsyncClient(
-            base_url=origin,
+            base_url=url,
             verify=tls,
             http1=False,
             http2=True,
             trust_env=False,
-            limits=httpx.Limits(max_connections=IN_FLIGHT, keepalive_expiry=_IDLE_SECONDS),
+            limits=httpx.Limits(max_connections=MOST_IN_FLIGHT, keepalive_expiry=_IDLE_SECONDS),
         )
 
-    async def exchange(self, path: str, headers: Mapping[str, str], body: _Body, seconds: float) -> Response:
-        request = self._client.build_request(
+    async def exchange(self, request: Request, body: _Body, seconds: float) -> Response:
+        built = self._client.build_request(
             "POST",
-            path,
-            headers={**headers, "content-length": str(len(body))},
+            request.path,
+            headers=[*request.shared.fields, *request.own, ("content-length", str(len(body)))],
             content=body,
             # Only the connect timeout is httpx's: its read timeout would break all requests of the connection. It
             # ends before the deadline does: httpcore leaves the socket open when it is cancelled while connecting.
             timeout=httpx.Timeout(None, connect=min(_CONNECT_SECONDS, 0.9 * seconds)),
             extensions={"trace": body.trace},
         )
-        response = await self._client.send(request, stream=True)
+        response = await self._client.send(built, stream=True)
         try:
             answer = await _read(response)
         finally:
@@ -102,33 +104,33 @@ class _Session:
 
 
 class HttpxTransport:
-    """`Transport` on httpx. At most ``in_flight`` requests at once, so that httpx's own pool never times out.
+    """`Transport` on httpx. At most ``origin.streams`` requests at once, so that httpx's own pool never times out.
 
     httpx loses what is in flight at a GOAWAY and can hang for good when the peer lowers its stream limit, so every
     request has one deadline, and a client that keeps failing is replaced.
     """
 
-    def __init__(self, origin: str, tls: ssl.SSLContext, in_flight: int = IN_FLIGHT) -> None:
-        self._origin = origin
+    def __init__(self, origin: Origin, tls: ssl.SSLContext) -> None:
+        self._url = origin.url
         self._tls = tls
-        self._slots = asyncio.Semaphore(in_flight)
-        self._session = _Session(origin, tls)
+        self._slots = asyncio.Semaphore(min(origin.streams, MOST_IN_FLIGHT))
+        self._session = _Session(origin.url, tls)
         self._retired: list[_Session] = []
         self._active = 0
         self._idle = asyncio.Event()
         self._idle.set()
         self._closed = False
 
-    async def post(self, path: str, headers: Mapping[str, str], body: bytes, deadline: float) -> Response:
+    async def post(self, request: Request, deadline: float) -> Response:
         await self._slot(deadline)
         session = self._enter()
-        request_body = _Body(body)
+        body = _Body(request.body)
         seconds = deadline - asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout_at(deadline):
-                response = await session.exchange(path, headers, request_body, seconds)
+                response = await session.exchange(request, body, seconds)
         except Exception as error:  # h2, anyio, ssl and httpcore itself let their own kinds through
-            failure = _failure(error, request_body)
+            failure = _failure(error, body)
             self._note_failure(session, error)
             raise failure from error
         else:
@@ -180,7 +182,7 @@ class HttpxTransport:
     def _retire(self, session: _Session) -> None:
         if session is self._session and not self._closed:
             self._retired.append(session)
-            self._session = _Session(self._origin, self._tls)
+            self._session = _Session(self._url, self._tls)
 
     async def _close_retired(self) -> None:
         ended = [session for session in self._retired if not session.active]

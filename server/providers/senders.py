@@ -23,7 +23,12 @@ from server.providers.fcm.oauth import AccessTokens
 from server.providers.fcm.sender import FcmSender
 from server.providers.httpx_transport import HttpxTransport
 from server.providers.sealing import SealBroken, Sealer
-from server.providers.transport import Connect
+from server.providers.transport import Connect, Origin
+
+# FCM ends connections with more than 100 streams ("exceeded_max_concurrent_streams"), and takes several of them.
+_FCM_STREAMS, _FCM_CONNECTIONS = 100, 10
+# Apple announces about 1000 streams, once a token has proved itself; it frowns on many connections.
+_APNS_STREAMS, _APNS_CONNECTIONS = 1000, 3
 
 
 class Sender(Protocol):
@@ -113,13 +118,13 @@ class Senders:
     def _fcm(self, account: ServiceAccount) -> FcmSender:
         endpoints = self._endpoints
         tokens = AccessTokens(account, self._oauth, endpoints.oauth_url, endpoints.request_timeout)
-        transport = self._connect(endpoints.fcm_url, self._tls)
+        transport = self._connect(Origin(endpoints.fcm_url, _FCM_STREAMS, _FCM_CONNECTIONS), self._tls)
         return FcmSender(transport, account.project_id, tokens, endpoints.request_timeout)
 
     def _apns(self, secret: ApnsKey | ApnsCertificate, url: str) -> ApnsSender:
         timeout = self._endpoints.request_timeout
+        origin = Origin(url, _APNS_STREAMS, _APNS_CONNECTIONS, proof=isinstance(secret, ApnsKey))
         if isinstance(secret, ApnsKey):
-            token = self._provider_tokens.of(secret)
-            return ApnsSender(self._connect(url, self._tls), secret.topic, token, timeout)
+            return ApnsSender(self._connect(origin, self._tls), secret.topic, self._provider_tokens.of(secret), timeout)
         context = tls.identified(self._endpoints.ca_file, secret.certificate, secret.private_key)
-        return ApnsSender(self._connect(url, context), secret.topic, None, timeout)
+        return ApnsSender(self._connect(origin, context), secret.topic, None, timeout)

@@ -3,9 +3,31 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
+
+Header = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SharedHeaders:
+    """Headers that many requests have, compared by identity: keep the object, and a transport keeps its encoded form.
+
+    Names are lower case.
+    """
+
+    fields: tuple[Header, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A POST of ``body`` to ``path``. ``own`` are the headers that no other request has; names are lower case."""
+
+    path: str
+    shared: SharedHeaders
+    own: Sequence[Header]
+    body: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +62,10 @@ class UnknownOutcomeError(TransportError):
 class Transport(Protocol):
     """Connections to one origin, as many as it takes, replaced as they break."""
 
-    async def post(self, path: str, headers: Mapping[str, str], body: bytes, deadline: float) -> Response:
-        """POST ``body``; waiting for a stream counts towards ``deadline`` (event loop time, in seconds).
+    def post(self, request: Request, deadline: float) -> Awaitable[Response]:
+        """Send, and give the answer; waiting for a stream counts towards ``deadline`` (event loop time, in seconds).
 
-        Header names are lower case. Raises NotSentError or UnknownOutcomeError, and nothing else.
+        The awaitable raises NotSentError or UnknownOutcomeError, and nothing else. To cancel it gives the request up.
         """
 
     def renew(self) -> None:
@@ -53,5 +75,20 @@ class Transport(Protocol):
         """Let the requests in flight end, then close. Later posts raise NotSentError."""
 
 
-Connect = Callable[[str, ssl.SSLContext], Transport]
-"""Makes the transport for an origin (``https://host[:port]``). Other HTTP/2 transports may share the TLS context."""
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where requests go, and what its operator documents about connections to it.
+
+    ``url`` is ``https://host[:port]``. ``streams``: the most requests at once on one connection, whatever the peer's
+    settings allow. ``connections``: the most at once. ``proof``: a new connection carries one request until the first
+    was answered with something else than a refusal of our credential (403).
+    """
+
+    url: str
+    streams: int
+    connections: int
+    proof: bool = False
+
+
+Connect = Callable[[Origin, ssl.SSLContext], Transport]
+"""Makes the transport for an origin. Other HTTP/2 transports may share the TLS context."""

@@ -61,22 +61,35 @@ def is_background(content: Content, presentation: Presentation) -> bool:
 
 
 def headers(push: Push) -> dict[str, str]:
-    """The ``apns-*`` headers that depend on the push alone.
+    """The ``apns-*`` headers that depend on the push alone, as FCM forwards them."""
+    push_type, priority = kind(push)
+    return {"apns-push-type": push_type, "apns-priority": priority, **dict(own_headers(push, push_type))}
 
-    Priority 10 is at once, 5 when it suits the device's battery; Apple refuses 10 for a background push. Without a
-    collapse key the collapse id is the push's own, so that a push sent twice is shown once.
+
+def kind(push: Push) -> tuple[str, str]:
+    """Apple's push type and priority. Priority 10 is at once, 5 when it suits the device's battery.
+
+    Apple refuses 10 for a background push.
     """
-    presentation = push.presentation
-    background = is_background(push.content, presentation)
-    at_once = presentation.priority is Priority.HIGH and not background
-    found = {"apns-push-type": "background" if background else "alert", "apns-priority": "10" if at_once else "5"}
-    if presentation.collapse_key is not None:
-        found["apns-collapse-id"] = _collapse_id(presentation.collapse_key)
-    elif not background:
-        found["apns-collapse-id"] = str(push.push_id)
-    if push.expires_at is not None:
-        found["apns-expiration"] = str(int(push.expires_at.timestamp()))
-    return found
+    if is_background(push.content, push.presentation):
+        return "background", "5"
+    return "alert", "10" if push.presentation.priority is Priority.HIGH else "5"
+
+
+def own_headers(push: Push, push_type: str) -> tuple[tuple[str, str], ...]:
+    """The headers that no other push has.
+
+    Without a collapse key the collapse id is the push's own, so that a push sent twice is shown once.
+    """
+    key = push.presentation.collapse_key
+    found: tuple[tuple[str, str], ...] = ()
+    if key is not None:
+        found = (("apns-collapse-id", _collapse_id(key)),)
+    elif push_type != "background":
+        found = (("apns-collapse-id", str(push.push_id)),)
+    if push.expires_at is None:
+        return found
+    return (*found, ("apns-expiration", str(int(push.expires_at.timestamp()))))
 
 
 def _collapse_id(key: str) -> str:

@@ -1,4 +1,4 @@
-"""One push as a request to APNs.
+"""One push as a message to APNs.
 
 https://developer.apple.com/documentation/usernotifications/sending-notification-requests-to-apns
 """
@@ -13,8 +13,9 @@ import msgspec
 from server.domain.outcomes import Rejected
 from server.domain.pushes import Content, Push
 from server.domain.reasons import Reason
-from server.providers.apns.aps import Alert, aps, headers
+from server.providers.apns.aps import Alert, aps, kind, own_headers
 from server.providers.overrides import merged
+from server.providers.transport import Header
 
 LARGEST_PAYLOAD = 4096
 PUSH_ID_KEY = "pharosPushId"
@@ -23,11 +24,14 @@ _encode = msgspec.json.Encoder().encode
 
 
 @dataclass(slots=True)
-class Request:
-    """``headers`` lack the authorization; ``body`` is the JSON payload."""
+class Message:
+    """``push_id`` is the apns-id, which ``own`` holds beside the other headers of this push; ``body`` is the JSON."""
 
+    push_id: str
     path: str
-    headers: dict[str, str]
+    push_type: str
+    priority: str
+    own: tuple[Header, ...]
     body: bytes
 
 
@@ -39,16 +43,17 @@ def payload(push: Push) -> bytes:
     return _encode(found)
 
 
-def request(push: Push, topic: str) -> Request | Rejected:
-    """The request for ``push`` to the app ``topic``, or Apple's certain answer when no request can be made of it."""
+def compose(push: Push) -> Message | Rejected:
+    """The message for ``push``, or Apple's certain answer when there can be none."""
     try:
         body = payload(push)
     except UnicodeEncodeError:  # no JSON, no UTF-8
         return Rejected(Reason.PAYLOAD_REJECTED, "InvalidUnicode", called=False)
     if len(body) > LARGEST_PAYLOAD:
         return Rejected(Reason.PAYLOAD_TOO_LARGE, "PayloadTooLarge", called=False)
-    own = {"apns-topic": topic, "apns-id": str(push.push_id)}
-    return Request("/3/device/" + quote(push.token.lower(), safe=""), own | headers(push), body)
+    push_id, (push_type, priority) = str(push.push_id), kind(push)
+    own = (("apns-id", push_id), *own_headers(push, push_type))
+    return Message(push_id, "/3/device/" + quote(push.token.lower(), safe=""), push_type, priority, own, body)
 
 
 def _payload(push: Push) -> dict[str, object]:

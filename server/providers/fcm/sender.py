@@ -12,7 +12,14 @@ from server.domain.outcomes import CredentialRefused, NotSent, Outcome, Rejected
 from server.domain.pushes import Push
 from server.providers.fcm import answers, message
 from server.providers.fcm.oauth import AccessTokenError, AccessTokens
-from server.providers.transport import NotSentError, Response, Transport, UnknownOutcomeError
+from server.providers.transport import (
+    NotSentError,
+    Request,
+    Response,
+    SharedHeaders,
+    Transport,
+    UnknownOutcomeError,
+)
 
 
 class FcmSender:
@@ -32,7 +39,7 @@ class FcmSender:
         self._timeout = timeout
         self._clock = clock
         self._token = ""
-        self._headers: dict[str, str] = {}
+        self._shared = SharedHeaders(())
 
     async def send(self, push: Push) -> Outcome:
         body = message.body(push, push.at.timestamp() if push.at else self._clock())
@@ -54,12 +61,12 @@ class FcmSender:
 
     async def _exchange(self, body: bytes) -> Response:
         deadline = asyncio.get_running_loop().time() + self._timeout
-        token = await self._token_by(deadline)
-        response = await self._transport.post(self._path, self._authorized(token), body, deadline)
+        token = self._tokens.held() or await self._token_by(deadline)
+        response = await self._transport.post(self._request(token, body), deadline)
         if answers.refuses_access_token(response):
             replacement = await self._tokens.replacement(token)
             if replacement is not None:
-                return await self._transport.post(self._path, self._authorized(replacement), body, deadline)
+                return await self._transport.post(self._request(replacement, body), deadline)
         return response
 
     async def _token_by(self, deadline: float) -> str:
@@ -70,12 +77,12 @@ class FcmSender:
         except TimeoutError:
             raise NotSentError("ACCESS_TOKEN_TIMEOUT") from None
 
-    def _authorized(self, token: str) -> dict[str, str]:
-        """The same object for as long as the token lasts, so that a transport can keep its encoded form."""
+    def _request(self, token: str, body: bytes) -> Request:
+        """With the same shared headers for as long as the token lasts: a transport can keep their encoded form."""
         if token != self._token:
             self._token = token
-            self._headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
-        return self._headers
+            self._shared = SharedHeaders((("authorization", f"Bearer {token}"), ("content-type", "application/json")))
+        return Request(self._path, self._shared, (), body)
 
 
 def _uncalled(outcome: Outcome) -> Outcome:

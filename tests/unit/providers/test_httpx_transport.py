@@ -17,7 +17,10 @@ from server.providers.httpx_transport import FAILURES_TO_RETIRE, HttpxTransport
 from server.providers.transport import (
     CertificateRefusedError,
     NotSentError,
+    Origin,
+    Request,
     Response,
+    SharedHeaders,
     Transport,
     TransportError,
     UnknownOutcomeError,
@@ -25,11 +28,12 @@ from server.providers.transport import (
 
 SOON = 0.3
 LATER = 10.0
+SHARED = SharedHeaders((("authorization", "bearer s3cret"),))
 
 
 async def post(transport: Transport, seconds: float = LATER, path: str = "/3/device/f00d") -> Response:
     deadline = asyncio.get_running_loop().time() + seconds
-    return await transport.post(path, {"authorization": "bearer s3cret"}, b"{}", deadline)
+    return await transport.post(Request(path, SHARED, (("apns-id", "42"),), b"{}"), deadline)
 
 
 async def code_of(transport: Transport, kind: type[TransportError], seconds: float = LATER) -> str:
@@ -41,7 +45,7 @@ async def code_of(transport: Transport, kind: type[TransportError], seconds: flo
 
 @pytest.fixture
 async def transport(h2_server: Any, ca_file: Path) -> AsyncIterator[HttpxTransport]:
-    transport = HttpxTransport(h2_server.origin, tls.trusting(ca_file))
+    transport = HttpxTransport(Origin(h2_server.origin, 100, 1), tls.trusting(ca_file))
     yield transport
     await transport.aclose()
 
@@ -53,7 +57,8 @@ async def test_answer_has_status_headers_and_body(transport: HttpxTransport, h2_
     assert response.headers["apns-id"] == "42"
     [request] = h2_server.requests
     assert (request.headers[":method"], request.headers[":path"]) == ("POST", "/3/device/f00d")
-    assert (request.headers["authorization"], request.body) == ("bearer s3cret", b"{}")
+    assert (request.headers["authorization"], request.headers["apns-id"]) == ("bearer s3cret", "42")
+    assert (request.headers["content-length"], request.body) == ("2", b"{}")
 
 
 async def test_many_at_once_share_one_connection(transport: HttpxTransport, h2_server: Any) -> None:
@@ -64,13 +69,13 @@ async def test_many_at_once_share_one_connection(transport: HttpxTransport, h2_s
 
 
 async def test_refused_connection_is_not_sent(ca_file: Path, unused_tcp_port: int) -> None:
-    transport = HttpxTransport(f"https://localhost:{unused_tcp_port}", tls.trusting(ca_file))
+    transport = HttpxTransport(Origin(f"https://localhost:{unused_tcp_port}", 100, 1), tls.trusting(ca_file))
     assert await code_of(transport, NotSentError) == "CONNECT_FAILED"
     await transport.aclose()
 
 
 async def test_untrusted_server_is_not_sent(h2_server: Any) -> None:
-    transport = HttpxTransport(h2_server.origin, tls.trusting(None))
+    transport = HttpxTransport(Origin(h2_server.origin, 100, 1), tls.trusting(None))
     assert await code_of(transport, NotSentError) == "TLS_FAILED"
     assert h2_server.requests == []
     await transport.aclose()
@@ -85,7 +90,8 @@ async def test_server_that_never_speaks_is_not_sent(ca_file: Path) -> None:
         ended.set()
 
     server = await asyncio.start_server(listen, "localhost", 0)
-    transport = HttpxTransport(f"https://localhost:{server.sockets[0].getsockname()[1]}", tls.trusting(ca_file))
+    url = f"https://localhost:{server.sockets[0].getsockname()[1]}"
+    transport = HttpxTransport(Origin(url, 100, 1), tls.trusting(ca_file))
     assert await code_of(transport, NotSentError, SOON) == "NO_CONNECTION_IN_TIME"
     await transport.aclose()
     await ended.wait()
@@ -111,7 +117,7 @@ async def test_refused_client_certificate_is_known_as_such(
     key = samples.rsa_key()
     expired = samples.authority.issue(key, not_after=dt.datetime.now(dt.UTC) - dt.timedelta(days=1))
     with socket.create_server(("localhost", 0)) as listener:
-        origin = f"https://localhost:{listener.getsockname()[1]}"
+        origin = Origin(f"https://localhost:{listener.getsockname()[1]}", 100, 1)
         transport = HttpxTransport(origin, tls.identified(ca_file, expired, samples.pem_of(key)))
         refusal = asyncio.create_task(asyncio.to_thread(_refuse_handshake, listener, server_tls))
         assert await code_of(transport, CertificateRefusedError) == "CLIENT_CERTIFICATE_REFUSED"
@@ -126,7 +132,9 @@ async def test_client_certificate_is_presented(
     server_tls.load_verify_locations(ca_file)
     key = samples.rsa_key()
     certificate = samples.authority.issue(key, uid="com.example.app")
-    transport = HttpxTransport(h2_server.origin, tls.identified(ca_file, certificate, samples.pem_of(key)))
+    transport = HttpxTransport(
+        Origin(h2_server.origin, 100, 1), tls.identified(ca_file, certificate, samples.pem_of(key))
+    )
     assert (await post(transport)).status == 200
     [connection] = h2_server.connections
     subject = dict(pair[0] for pair in connection.transport.get_extra_info("peercert")["subject"])
@@ -180,7 +188,7 @@ async def test_success_stands_when_httpx_fails_to_end_it(
 
 
 async def test_waiting_for_a_stream_counts_towards_the_deadline(h2_server: Any, ca_file: Path) -> None:
-    transport = HttpxTransport(h2_server.origin, tls.trusting(ca_file), in_flight=1)
+    transport = HttpxTransport(Origin(h2_server.origin, 1, 1), tls.trusting(ca_file))
     h2_server.script = lambda _: None
     async with asyncio.TaskGroup() as group:
         first = group.create_task(post(transport))
@@ -256,7 +264,7 @@ async def test_requests_in_flight_survive_renewal_and_close(transport: HttpxTran
 
 
 async def test_cancelled_caller_frees_its_place(h2_server: Any, ca_file: Path) -> None:
-    transport = HttpxTransport(h2_server.origin, tls.trusting(ca_file), in_flight=1)
+    transport = HttpxTransport(Origin(h2_server.origin, 1, 1), tls.trusting(ca_file))
     h2_server.script = lambda _: None
     task = asyncio.create_task(post(transport))
     await h2_server.arrived.get()
