@@ -46,6 +46,7 @@ class Peer(asyncio.Protocol):
         self.goaway: hf.GoAwayFrame | None = None
         self.lost = asyncio.get_running_loop().create_future()
         self.greeted = asyncio.Event()
+        self.slowly: Callable[[bytes], None] | None = None  # takes everything that is sent, to write it piece by piece
         self.transport: asyncio.Transport
         self._unacknowledged: deque[dict[int, int]] = deque()
         self._client_window = DEFAULT_WINDOW
@@ -62,8 +63,15 @@ class Peer(asyncio.Protocol):
     # What scripts use
 
     def send(self, *parts: hf.Frame | bytes) -> None:
+        data = b"".join(part if isinstance(part, bytes) else part.serialize() for part in parts)
+        if self.slowly is not None:
+            self.slowly(data)
+        else:
+            self.write(data)
+
+    def write(self, data: bytes) -> None:
         if not self.transport.is_closing():
-            self.transport.write(b"".join(part if isinstance(part, bytes) else part.serialize() for part in parts))
+            self.transport.write(data)
 
     def settings(self, values: Mapping[int, int]) -> None:
         """They bind the client once it has acknowledged them."""
@@ -130,6 +138,16 @@ class Peer(asyncio.Protocol):
         self.server.changed()
 
     def data_received(self, data: bytes) -> None:
+        try:
+            self._read(data)
+        except Exception as error:  # noqa: BLE001 - a mistake in a script, which the end of the server tells
+            self.server.mistakes.append(error)
+            self.transport.abort()
+        self.server.changed()
+
+    # Reading
+
+    def _read(self, data: bytes) -> None:
         self._unread += data
         if not self._preface_seen:
             if len(self._unread) < len(PREFACE):
@@ -139,9 +157,6 @@ class Peer(asyncio.Protocol):
             self._preface_seen = True
         while (frame := self._next_frame()) is not None:
             self._received(frame)
-        self.server.changed()
-
-    # Reading
 
     def _next_frame(self) -> hf.Frame | None:
         if len(self._unread) < _FRAME_HEADER_SIZE:
@@ -265,7 +280,9 @@ class Peer(asyncio.Protocol):
     def _take(self, exchange: Exchange, frame: hf.DataFrame, size: int) -> None:
         self._check(not exchange.whole and exchange.reset_by is None, "DATA on a stream that ended")
         exchange.room -= size
-        self._check(exchange.room >= 0 or not size, f"{-exchange.room} bytes beyond stream {exchange.stream_id}'s window")
+        self._check(
+            exchange.room >= 0 or not size, f"{-exchange.room} bytes beyond stream {exchange.stream_id}'s window"
+        )
         exchange.body += frame.data
         if "END_STREAM" in frame.flags:
             self._complete(exchange)

@@ -23,8 +23,8 @@ _WAIT_SECONDS = 20.0
 APPLE = {SettingCodes.MAX_CONCURRENT_STREAMS: 1000, SettingCodes.INITIAL_WINDOW_SIZE: 65_535}
 
 
-def _nothing(*_: Any) -> None:
-    pass
+def nothing(*_: Any) -> None:
+    """Stands where a hook does nothing."""
 
 
 class ScriptedServer:
@@ -39,22 +39,23 @@ class ScriptedServer:
         self.greeting = greeting
         self.gives_credit = True
         self.script: Callable[[Exchange], None] = Exchange.answer  # a whole request arrived
-        self.began: Callable[[Exchange], None] = _nothing  # its headers did
-        self.starved: Callable[[Exchange], None] = _nothing  # DATA came, and no credit went back
-        self.settled: Callable[[Peer], None] = _nothing  # the client acknowledged SETTINGS
+        self.began: Callable[[Exchange], None] = nothing  # its headers did
+        self.starved: Callable[[Exchange], None] = nothing  # DATA came, and no credit went back
+        self.settled: Callable[[Peer], None] = nothing  # the client acknowledged SETTINGS
         self.pinged: Callable[[Peer, bytes], None] = _acknowledge
         self.welcome: Callable[[Peer], None] = self._greet  # a handshake is over
         self.processed: Counter[str] = Counter()
         self.exchanges: list[Exchange] = []  # the whole requests
         self.peers: list[Peer] = []
         self.violations: list[str] = []
+        self.mistakes: list[Exception] = []  # the script's own
         self.accepted = 0
         self.connecting = 0
         self.most_connecting = 0
         self.handshake_failures: list[Exception] = []
         self.tls = tls
         self._listener = socket.create_server(("127.0.0.1", port), backlog=1024)
-        self._listener.setblocking(False)  # noqa: FBT003 - socket's signature
+        self._listener.setblocking(False)
         self._tasks: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
 
@@ -95,6 +96,8 @@ class ScriptedServer:
         for peer in self.peers:
             peer.cut()
         await asyncio.gather(*(peer.lost for peer in self.peers))
+        if self.mistakes:
+            raise ExceptionGroup("the script failed", self.mistakes)
 
     # What a peer tells
 

@@ -20,6 +20,7 @@ class Listener:
     open: int = 0
     most_open: int = 0
     handshakes: list[str] = field(default_factory=list)
+    came: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def origin(self) -> str:
@@ -36,6 +37,7 @@ async def answering(greeting: bytes | None, tls: ssl.SSLContext | None = None) -
         writers.add(writer)
         listener.accepted += 1
         listener.open += 1
+        listener.came.set()
         listener.most_open = max(listener.most_open, listener.open)
         with contextlib.suppress(OSError):
             data = await reader.read(65_536)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -71,36 +72,33 @@ def ignore(exchange: Exchange) -> None:
 
 
 class Drip:
-    """Writes to one connection in small pieces, each a TLS record of its own, `pause` seconds apart."""
+    """All that a connection sends, in small pieces: each a TLS record of its own, `pause` seconds apart."""
 
-    def __init__(self, pause: float = 0.0) -> None:
-        self.busy = False
+    def __init__(self, peer: Peer, pause: float = 0.0) -> None:
+        self._peer = peer
         self._pause = pause
-        self._pieces: list[Iterator[bytes]] = []
+        self._pieces: deque[Iterator[bytes]] = deque()
+        self._busy = False
+        peer.slowly = lambda data: self.add(data[at : at + 1] for at in range(len(data)))
 
-    def add(self, peer: Peer, pieces: Iterable[bytes]) -> None:
+    def add(self, pieces: Iterable[bytes]) -> None:
         """After what was added before."""
         self._pieces.append(iter(pieces))
-        if not self.busy:
-            self.busy = True
-            self._write(peer)
+        if not self._busy:
+            self._busy = True
+            self._write()
 
-    def _write(self, peer: Peer) -> None:
+    def _write(self) -> None:
         piece = self._next()
-        if piece is None or peer.lost.done():
-            self.busy = False
+        if piece is None or self._peer.lost.done():
+            self._busy = False
             return
-        peer.send(piece)
-        asyncio.get_running_loop().call_later(self._pause, self._write, peer)
+        self._peer.write(piece)
+        asyncio.get_running_loop().call_later(self._pause, self._write)
 
     def _next(self) -> bytes | None:
         while self._pieces:
             if (piece := next(self._pieces[0], None)) is not None:
                 return piece
-            self._pieces.pop(0)
+            self._pieces.popleft()
         return None
-
-
-def bytes_of(data: bytes) -> Iterator[bytes]:
-    """One by one."""
-    return (data[at : at + 1] for at in range(len(data)))

@@ -16,7 +16,7 @@ from server.providers.transport import Response
 from tests.contract.fates import SOON, Tally, assert_answers_match, paths, post_all, tally
 from tests.contract.http2_exchange import Exchange, content_of
 from tests.contract.http2_server import ScriptedServer
-from tests.contract.scripts import Drip, at, bytes_of, ignore, on_first_connection
+from tests.contract.scripts import Drip, at, ignore, on_first_connection
 from tests.contract.wires import Wire
 
 MEBIBYTE = 1 << 20
@@ -26,7 +26,7 @@ KEPT = 64 * 1024
 def _padded(exchange: Exchange) -> None:
     exchange.process()
     headers = exchange.peer.headers(exchange.stream_id, [(":status", "200"), ("apns-id", exchange.path)])
-    headers.flags.update({"PADDED", "PRIORITY"})
+    headers.flags |= {"PADDED", "PRIORITY"}
     headers.pad_length, headers.depends_on, headers.stream_weight = 255, 0, 15
     body = content_of(exchange.path)
     parts = [hf.DataFrame(exchange.stream_id, data=b"", flags=["PADDED"], pad_length=9)]
@@ -119,11 +119,11 @@ async def test_any_lawful_answer(wire: Wire, server: ScriptedServer, script: Cal
     server.script = script
     transport = wire.connect(server.origin)
     fates = [*await post_all(transport, paths(100)), *await post_all(transport, paths(20, "/again/"))]
-    assert wire.judge(fates, server) == Tally(answered=120)
-    assert_answers_match(fates)
+    wire.judge(fates, server, Tally(answered=120))
+    assert_answers_match(fates, whole=wire.exact)
     for fate in fates:
-        assert isinstance(fate.result, Response)
-        assert fate.result.headers["apns-id"] == fate.path
+        if isinstance(fate.result, Response):
+            assert fate.result.headers["apns-id"] == fate.path
     if wire.exact:
         assert len(server.peers) == 1
 
@@ -167,10 +167,10 @@ async def test_sixteen_mebibytes(wire: Wire, server: ScriptedServer) -> None:
     fates += await post_all(transport, paths(60, "/later/"))
     wire.judge(fates, server, Tally(answered=124))
     for fate in fates[:4]:
-        assert isinstance(fate.result, Response)
-        assert fate.result.status == 200
-        assert len(fate.result.body) <= KEPT
-        assert huge.startswith(fate.result.body)
+        if isinstance(fate.result, Response):
+            assert fate.result.status == 200
+            assert len(fate.result.body) <= KEPT
+            assert huge.startswith(fate.result.body)
     assert_answers_match(fates[4:])
 
 
@@ -182,17 +182,9 @@ async def test_a_long_answer_to_a_failure_is_cut_as_well(wire: Wire, server: Scr
 
 
 async def test_answers_in_writes_of_one_byte(wire: Wire, server: ScriptedServer) -> None:
-    """Each byte in a TLS record and a loop turn of its own."""
-    drip = Drip()
-
-    def script(exchange: Exchange) -> None:
-        exchange.process()
-        headers = exchange.peer.headers(exchange.stream_id, [(":status", "200")])
-        data = hf.DataFrame(exchange.stream_id, data=content_of(exchange.path), flags=["END_STREAM"])
-        exchange.answered = True
-        drip.add(exchange.peer, bytes_of(headers.serialize() + data.serialize()))
-
-    server.script = script
+    """Each byte in a TLS record and a loop turn of its own, those of the settings too."""
+    usual = server.welcome
+    server.welcome = lambda peer: (Drip(peer), usual(peer))
     fates = await post_all(wire.connect(server.origin), paths(20))
     assert wire.judge(fates, server) == Tally(answered=20)
     assert_answers_match(fates)
@@ -216,16 +208,13 @@ def _endless_body(exchange: Exchange) -> Iterator[bytes]:
 
 
 @pytest.mark.parametrize("pieces", [_endless_headers, _endless_block, _endless_body], ids=lambda made: made.__name__)
-async def test_a_slow_loris(
-    wire: Wire, server: ScriptedServer, pieces: Callable[[Exchange], Iterator[bytes]]
-) -> None:
+async def test_a_slow_loris(wire: Wire, server: ScriptedServer, pieces: Callable[[Exchange], Iterator[bytes]]) -> None:
     """Something comes all the time and leads nowhere: the deadline holds."""
-    drip = Drip(pause=0.02)
 
     def script(exchange: Exchange) -> None:
         exchange.process()
-        if not drip.busy:
-            drip.add(exchange.peer, pieces(exchange))
+        if exchange.peer.slowly is None:
+            Drip(exchange.peer, pause=0.02).add(pieces(exchange))
 
     server.script = script
     fates = await post_all(wire.connect(server.origin), paths(3), SOON)
@@ -273,10 +262,14 @@ UNLAWFUL: dict[str, Callable[[Exchange], bytes]] = {
     "HEADERS on a stream of the server's": lambda _: _frame(1, 5, 2, b"\x88"),
     "PUSH_PROMISE": lambda exchange: _frame(5, 4, exchange.stream_id, struct.pack(">L", 2) + b"\x88"),
     "CONTINUATION of nothing": lambda exchange: _frame(9, 4, exchange.stream_id, b"\x88"),
-    "a block that is interrupted": lambda exchange: _frame(1, 0, exchange.stream_id, b"\x88") + _frame(6, 0, 0, bytes(8)),
+    "a block that is interrupted": lambda exchange: (
+        _frame(1, 0, exchange.stream_id, b"\x88") + _frame(6, 0, 0, bytes(8))
+    ),
     "more padding than frame": lambda exchange: _frame(1, 0xD, exchange.stream_id, b"\xff\x88"),
     "an index beyond the table": lambda exchange: _frame(1, 5, exchange.stream_id, b"\x88\xff\xff\x7f"),
-    "a Huffman code that is none": lambda exchange: _frame(1, 5, exchange.stream_id, b"\x88\x40\x84\xff\xff\xff\xff\x00"),
+    "a Huffman code that is none": lambda exchange: _frame(
+        1, 5, exchange.stream_id, b"\x88\x40\x84\xff\xff\xff\xff\x00"
+    ),
     "a table larger than allowed": lambda exchange: _frame(1, 5, exchange.stream_id, b"\x3f\xe1\xff\x7f\x88"),
     "no status": lambda exchange: _head(exchange, ("apns-id", "1")),
     "a status that is no number": lambda exchange: _head(exchange, (":status", "two hundred")),
@@ -324,7 +317,7 @@ async def test_endless_continuations_are_bounded(wire: Wire, server: ScriptedSer
     found = wire.judge(fates, server)
     assert not (wire.exact and found.not_sent)
     if wire.exact:
-        await server.until(lambda: server.peers[0].lost.done())
+        await server.until(server.peers[0].lost.done)
 
 
 async def test_more_than_the_window_allows(wire: Wire, server: ScriptedServer) -> None:

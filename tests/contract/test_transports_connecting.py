@@ -114,8 +114,8 @@ async def test_a_handshake_that_never_ends(wire: Wire) -> None:
 async def test_settings_that_never_come(wire: Wire, server: ScriptedServer) -> None:
     server.greeting = None
     fates = await post_all(wire.connect(server.origin), paths(20), SOON)
-    found = wire.judge(fates, server, Tally(not_sent=20))
-    assert found.answered or not wire.exact or not server.exchanges
+    wire.judge(fates, server, Tally(not_sent=20))
+    assert not (wire.exact and server.exchanges)
 
 
 async def test_attempts_are_spaced_out(wire: Wire, server: ScriptedServer) -> None:
@@ -126,7 +126,7 @@ async def test_attempts_are_spaced_out(wire: Wire, server: ScriptedServer) -> No
     begun = asyncio.get_running_loop().time()
     while asyncio.get_running_loop().time() < begun + 2 * SOON:
         fates += await post_all(transport, paths(5, f"/{len(fates)}/"), SOON)
-    assert tally(fates) == Tally(not_sent=len(fates))
+    wire.judge(fates, server, Tally(not_sent=len(fates)))
     if wire.exact:
         assert server.accepted <= 12
 
@@ -195,7 +195,7 @@ async def test_every_connection_is_proven_anew(wire: Wire, server: ScriptedServe
     if wire.exact:
         await asyncio.wait_for(asyncio.shield(server.peers[0].lost), LATER)
     posts = [asyncio.ensure_future(post(transport, path)) for path in paths(20, "/new/")]
-    await server.arrivals(21)
+    await wire.reach(server, lambda: len(server.exchanges) == 21, posts)
     if wire.exact:
         server.peers[1].send_ping(b"nothing?")
         await server.until(lambda: b"nothing?" in server.peers[1].pings)
@@ -216,7 +216,7 @@ async def test_renewed_it_takes_a_fresh_connection(wire: Wire, server: ScriptedS
     assert [len(peer.open) for peer in server.peers] == [20, 20]
     gate.open()
     assert wire.judge(await ended(posts), server) == Tally(answered=40)
-    await server.until(lambda: server.peers[0].lost.done())
+    await server.until(server.peers[0].lost.done)
 
 
 async def test_closed_it_loses_nothing(wire: Wire, server: ScriptedServer) -> None:
@@ -260,8 +260,7 @@ async def test_posts_given_up_while_connecting(wire: Wire) -> None:
     async with answering(None) as listener:
         transport = wire.connect(listener.origin)
         posts = [asyncio.ensure_future(post(transport, path)) for path in paths(10)]
-        while not listener.accepted:
-            await asyncio.sleep(0)
+        await asyncio.wait_for(listener.came.wait(), LATER)
         for work in posts:
             work.cancel()
         gathered = await asyncio.wait_for(asyncio.gather(*posts, return_exceptions=True), SOON)

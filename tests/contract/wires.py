@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from types import TracebackType
@@ -54,6 +54,20 @@ class Wire(AbstractAsyncContextManager["Wire"]):
             assert server.violations == []
             assert expected in (None, found), [fate.code for fate in fates]
         return found
+
+    async def reach(
+        self, server: ScriptedServer, holds: Callable[[], bool], posts: Sequence[asyncio.Future[Fate]]
+    ) -> None:
+        """Returns once it holds on the server, which with httpx may never be: then once the posts are over."""
+        reached = asyncio.ensure_future(server.until(holds))
+        if self.exact:
+            await reached
+            return
+        over = asyncio.ensure_future(asyncio.wait(posts))
+        await asyncio.wait([reached, over], return_when=asyncio.FIRST_COMPLETED)
+        for left in (reached, over):
+            left.cancel()
+        await asyncio.gather(reached, over, return_exceptions=True)
 
     async def __aenter__(self) -> Self:
         asyncio.get_running_loop().set_exception_handler(self._note)

@@ -105,7 +105,9 @@ class Nghttpd(OutsideServer):
     """nghttp2's own server, which sends back what it was sent. Its verbose log is the ledger: each answer it gave."""
 
     _REQUEST = r"\[id=(\d+)\] \[ *[\d.]+\] recv \(stream_id=(\d+)\) :path: (\S+)"
-    _ANSWER = r"\[id=(\d+)\] \[ *[\d.]+\] send HEADERS frame <.*stream_id=(\d+)>\n(?: +[;(].*\n)*? +; First response header"
+    _ANSWER = (
+        r"\[id=(\d+)\] \[ *[\d.]+\] send HEADERS frame <.*stream_id=(\d+)>\n(?: +[;(].*\n)*? +; First response header"
+    )
     _EITHER = re.compile(f"{_REQUEST}|{_ANSWER}")
 
     def __init__(self, folder: Path, identity: Identity, *options: str) -> None:
