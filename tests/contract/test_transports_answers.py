@@ -101,7 +101,17 @@ def _empty_settings(exchange: Exchange) -> None:
     exchange.answer(fields=[("apns-id", exchange.path)])
 
 
+def _spelled_out(exchange: Exchange) -> None:
+    """Names as literals that the static table has, and a table size update before them (RFC 7541, 4.2 and 6.2.2)."""
+    exchange.process()
+    fields = [(b":status", b"200"), (b"apns-id", exchange.path.encode())]
+    block = b"\x20" + b"".join(b"\x00%c%b%c%b" % (len(name), name, len(value), value) for name, value in fields)
+    exchange.peer.send(hf.HeadersFrame(exchange.stream_id, data=block, flags=["END_HEADERS"]))
+    exchange.data(content_of(exchange.path), end=True)
+
+
 SHAPES = [
+    _spelled_out,
     _padded,
     _continued,
     _interim,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import signal
 import socket
@@ -18,6 +19,7 @@ from tests.certificates import Identity
 from tests.external.outside import find
 
 _UP_WITHIN = 20.0
+_WRITTEN_WITHIN = 5.0
 _NODE_SCRIPT = Path(__file__).with_name("http2") / "server.mjs"
 
 
@@ -74,6 +76,13 @@ class OutsideServer:
     @property
     def processed(self) -> Counter[str]:
         return Counter(self.ledger())
+
+    async def wrote(self, paths: set[str]) -> None:
+        """Returns once all of them are in the ledger, which some servers write after the answer; or after a while."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_WRITTEN_WITHIN):
+                while not paths.issubset(self.ledger()):  # noqa: ASYNC110 - another process's file
+                    await asyncio.sleep(0.05)
 
     def _paths(self, text: str) -> list[str]:
         return text.split()
