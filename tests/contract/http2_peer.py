@@ -49,6 +49,8 @@ class Peer(asyncio.Protocol):
         self.slowly: Callable[[bytes], None] | None = None  # takes everything that is sent, to write it piece by piece
         self.transport: asyncio.Transport
         self._unacknowledged: deque[dict[int, int]] = deque()
+        self._begun = False
+        self._owed: list[hf.Frame] = []
         self._client_window = DEFAULT_WINDOW
         self._client_frame_size = FRAME_SIZE
         self._unread = b""
@@ -78,6 +80,9 @@ class Peer(asyncio.Protocol):
         known = {int(code): value for code, value in values.items()}
         self._unacknowledged.append(known)
         self.send(hf.SettingsFrame(0, settings=known))
+        self._begun = True
+        self._owed, owed = [], self._owed
+        self.send(*owed)
 
     def headers(self, stream_id: int, fields: Fields, *, end: bool = False) -> hf.HeadersFrame:
         """A frame with the fields encoded by the connection's encoder: to be sent before the next one is made."""
@@ -200,7 +205,11 @@ class Peer(asyncio.Protocol):
         if (size := frame.settings.get(SettingCodes.HEADER_TABLE_SIZE)) is not None:
             self._encoder.header_table_size = size
         self._client_frame_size = frame.settings.get(SettingCodes.MAX_FRAME_SIZE, self._client_frame_size)
-        self.send(hf.SettingsFrame(0, flags=["ACK"]))
+        acknowledgement = hf.SettingsFrame(0, flags=["ACK"])
+        if self._begun:
+            self.send(acknowledgement)
+        else:  # nothing may come before the first SETTINGS
+            self._owed.append(acknowledgement)
         self.pump()
 
     def _acknowledged(self) -> None:

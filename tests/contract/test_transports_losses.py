@@ -127,6 +127,7 @@ async def test_a_peer_that_stops_reading(wire: Wire, server: ScriptedServer, siz
         SettingCodes.MAX_CONCURRENT_STREAMS: 500,
         SettingCodes.INITIAL_WINDOW_SIZE: 2**31 - 1,
     }
+    server.script = ignore  # what had reached it before
     server.settled = lambda peer: (peer.widen(2**30), peer.transport.pause_reading())  # type: ignore[func-returns-value]
     fates = await post_all(wire.connect(server.origin, streams=500), paths(500), 2 * SOON, b"x" * size)
     found = wire.judge(fates, server)
@@ -219,15 +220,15 @@ class Chaos:
         exchange.peer.cut()
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(8))
 async def test_anything_at_any_time(wire: Wire, server: ScriptedServer, seed: int) -> None:
+    """And when the storm is over, everything is served again."""
     server.script = Chaos(seed)
     transport = wire.connect(server.origin, connections=1 + seed % 3)
     fates: list[Fate] = []
     for wave in range(4):
-        fates += await post_all(transport, paths(150, f"/{wave}/"), 2 * SOON)
-    found = wire.judge(fates, server)
-    assert_answers_match(fates, whole=wire.exact)
-    assert sum(found) == 600
-    if wire.exact:
-        assert found.answered > 400
+        fates += await post_all(transport, paths(150, f"/{wave}/"), SOON)
+    assert sum(wire.judge(fates, server)) == 600
+    assert_answers_match(fates, whole=False)
+    server.script = Exchange.answer
+    wire.judge(await post_all(transport, paths(50, "/calm/")), server, Tally(answered=50))

@@ -58,7 +58,7 @@ async def senders(kind: str, sandbox: Sandbox) -> AsyncIterator[Senders]:
 
 
 @pytest.fixture(params=["FCM", "APN key", "APN certificate"])
-def sender(request: pytest.FixtureRequest, senders: Senders, sandbox: Sandbox) -> Sender:
+async def sender(request: pytest.FixtureRequest, senders: Senders, sandbox: Sandbox) -> Sender:
     files = sandbox.identity
     kind, content = {
         "FCM": (CredentialType.FCM, CredentialContent(_base64(files.fcm_key_file))),
