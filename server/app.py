@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
@@ -21,7 +22,7 @@ from server.api.operations import OperationServicer
 from server.api.push_notifications import PushNotificationServicer
 from server.api.server import ApiServer
 from server.api.users import UserServicer
-from server.config import Config
+from server.config import Config, TransportKind
 from server.dispatch.gates import Gates
 from server.dispatch.job_run import Parts
 from server.dispatch.rendering import Renderings
@@ -32,9 +33,12 @@ from server.domain import ids
 from server.domain.ids import Kind
 from server.localpg import LocalPostgres, LocalPostgresError
 from server.providers.credentials.parsing import parse_credential
+from server.providers.http2.pool import Http2Transport
+from server.providers.httpx_transport import HttpxTransport
 from server.providers.measuring import measure
 from server.providers.sealing import Sealer
 from server.providers.senders import Senders
+from server.providers.transport import Connect
 from server.rendering.renderer import Renderer
 from server.store import migrations
 from server.store.accounts import Accounts
@@ -81,7 +85,8 @@ async def work(config: Config, name: str) -> None:
     """Run a worker until a signal."""
     async with _database(config, "pharos-work") as database, _running() as process:
         hints = Hints(database.dsn)
-        senders = Senders(config.endpoints, Sealer.from_environment(config.environment, config.data_dir))
+        sealer = Sealer.from_environment(config.environment, config.data_dir)
+        senders = Senders(config.endpoints, sealer, _transport(config))
         parts = Parts(Jobs(database), senders, Renderings(Renderer()), Gates(), hints, config.lease)
         worker = Worker(parts, hints.jobs)
         process.start(hints.run())
@@ -139,6 +144,12 @@ def _api(config: Config, database: Database, hints: Hints, tailer: Tailer, addre
         DeliveryStatusServicer(StatusStreams(Feed(database), tailer)),
     )
     return ApiServer(address, servicers, CallInterceptor(Authenticator(Accounts(database))))
+
+
+def _transport(config: Config) -> Connect:
+    if config.transport is TransportKind.HTTPX:
+        return HttpxTransport
+    return functools.partial(Http2Transport, response_table=config.response_table)
 
 
 class _Process:

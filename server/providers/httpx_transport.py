@@ -14,6 +14,7 @@ import httpx
 from h2.errors import ErrorCodes
 from h2.exceptions import H2Error
 
+from server.providers import tls
 from server.providers.transport import (
     CertificateRefusedError,
     NotSentError,
@@ -67,12 +68,12 @@ class _Body(httpx.AsyncByteStream):
 class _Session:
     """One httpx client, from its first request until it is retired and its last request ended."""
 
-    def __init__(self, url: str, tls: ssl.SSLContext) -> None:
+    def __init__(self, url: str, context: ssl.SSLContext) -> None:
         self.active = 0
         self.failures = 0
         self._client = httpx.AsyncClient(
             base_url=url,
-            verify=tls,
+            verify=context,
             http1=False,
             http2=True,
             trust_env=False,
@@ -110,11 +111,11 @@ class HttpxTransport:
     request has one deadline, and a client that keeps failing is replaced.
     """
 
-    def __init__(self, origin: Origin, tls: ssl.SSLContext) -> None:
+    def __init__(self, origin: Origin, context: ssl.SSLContext) -> None:
         self._url = origin.url
-        self._tls = tls
+        self._tls = context
         self._slots = asyncio.Semaphore(min(origin.streams, MOST_IN_FLIGHT))
-        self._session = _Session(origin.url, tls)
+        self._session = _Session(origin.url, context)
         self._retired: list[_Session] = []
         self._active = 0
         self._idle = asyncio.Event()
@@ -210,8 +211,8 @@ def _failure(error: Exception, body: _Body) -> TransportError:
 
     RFC 9113, 6.8 and 8.7: streams above a GOAWAY's last id, and refused streams, were not processed.
     """
-    tls_error = _tls_error(error)
-    if tls_error is not None and _refuses_certificate(tls_error):
+    tls_error = tls.failure(error)
+    if tls.refuses_certificate(tls_error):
         return CertificateRefusedError("CLIENT_CERTIFICATE_REFUSED")
     if not body.whole:
         return NotSentError(_before_sending(error, tls_error))
@@ -241,18 +242,3 @@ def _http2_event(error: Exception) -> object:
     """The h2 event inside an httpx error: httpx keeps its text only, httpcore the event itself."""
     cause = error.__cause__
     return cause.args[0] if cause is not None and cause.args else None
-
-
-def _tls_error(error: BaseException | None) -> ssl.SSLError | None:
-    while error is not None:
-        # "Want read" is how a handshake waits, and stays as the context of a timeout.
-        if isinstance(error, ssl.SSLError) and not isinstance(error, (ssl.SSLWantReadError, ssl.SSLWantWriteError)):
-            return error
-        error = error.__cause__ or error.__context__
-    return None
-
-
-def _refuses_certificate(error: ssl.SSLError) -> bool:
-    """Whether the peer's alert (RFC 8446, 6.2; OpenSSL's name for it) is about the certificate that we presented."""
-    reason = error.reason or ""
-    return "_ALERT_" in reason and any(part in reason for part in ("CERTIFICATE", "UNKNOWN_CA", "ACCESS_DENIED"))

@@ -21,7 +21,7 @@ from server.providers.credentials.secret import ApnsCertificate, ApnsKey, Secret
 from server.providers.endpoints import Endpoints
 from server.providers.fcm.oauth import AccessTokens
 from server.providers.fcm.sender import FcmSender
-from server.providers.httpx_transport import HttpxTransport
+from server.providers.http2.pool import Http2Transport
 from server.providers.sealing import SealBroken, Sealer
 from server.providers.transport import Connect, Origin
 
@@ -58,7 +58,7 @@ class Senders:
     """At most ``capacity`` senders, the least recently used given up first."""
 
     def __init__(
-        self, endpoints: Endpoints, sealer: Sealer, connect: Connect = HttpxTransport, capacity: int = 512
+        self, endpoints: Endpoints, sealer: Sealer, connect: Connect = Http2Transport, capacity: int = 512
     ) -> None:
         self._endpoints = endpoints
         self._sealer = sealer
