@@ -23,6 +23,10 @@ MEBIBYTE = 1 << 20
 KEPT = 64 * 1024
 
 
+def _frame(kind: int, flags: int, stream_id: int, payload: bytes) -> bytes:
+    return struct.pack(">BHBBL", len(payload) >> 16, len(payload) & 0xFFFF, kind, flags, stream_id) + payload
+
+
 def _padded(exchange: Exchange) -> None:
     exchange.process()
     headers = exchange.peer.headers(exchange.stream_id, [(":status", "200"), ("apns-id", exchange.path)])
@@ -62,8 +66,8 @@ def _trailers(exchange: Exchange) -> None:
 
 def _unknown_frames(exchange: Exchange) -> None:
     odd = [
-        hf.ExtensionFrame(type=0xBE, stream_id=0, flag_byte=0xFF, body=b"\x00" * 50),
-        hf.ExtensionFrame(type=0xBF, stream_id=exchange.stream_id, flag_byte=0x05, body=b""),
+        _frame(0xBE, 0xFF, 0, bytes(50)),
+        _frame(0xBF, 0x05, exchange.stream_id, b""),
         hf.AltSvcFrame(0, origin=b"https://x", field=b'h3=":443"'),
         hf.PriorityFrame(exchange.stream_id, depends_on=0, stream_weight=1),
         hf.PriorityFrame(exchange.stream_id + 100, depends_on=0, stream_weight=1),
@@ -72,7 +76,7 @@ def _unknown_frames(exchange: Exchange) -> None:
     exchange.peer.settings({0x4D: 7, 0xFFFF: 1})
     exchange.answer(fields=[("apns-id", exchange.path)])
     exchange.peer.send(hf.WindowUpdateFrame(exchange.stream_id, window_increment=10))
-    exchange.peer.send(hf.ExtensionFrame(type=0xBF, stream_id=exchange.stream_id, flag_byte=0, body=b"late"))
+    exchange.peer.send(_frame(0xBF, 0, exchange.stream_id, b"late"))
 
 
 def _reset_afterwards(exchange: Exchange) -> None:
@@ -238,10 +242,6 @@ async def test_pings_are_answered(wire: Wire, server: ScriptedServer) -> None:
     fates = await post_all(wire.connect(server.origin), paths(50))
     assert wire.judge(fates, server) == Tally(answered=50)
     await server.until(lambda: server.peers[0].pings == data)
-
-
-def _frame(kind: int, flags: int, stream_id: int, payload: bytes) -> bytes:
-    return struct.pack(">BHBBL", len(payload) >> 16, len(payload) & 0xFFFF, kind, flags, stream_id) + payload
 
 
 def _head(exchange: Exchange, *fields: tuple[str, str]) -> bytes:
