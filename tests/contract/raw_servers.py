@@ -88,14 +88,26 @@ def _handshakes(server: socket.socket, tls: ssl.SSLContext, listener: Listener) 
 
 def _handshake(connection: socket.socket, tls: ssl.SSLContext) -> str:
     """What became of it: OpenSSL's name of the error, or ''."""
-    try:
-        with tls.wrap_socket(connection, server_side=True) as secured:
-            secured.recv(65_536)
-    except ssl.SSLError as error:
-        return str(error.reason)
-    except OSError as error:
-        return type(error).__name__
+    raw = connection.dup()  # a failed handshake takes the socket along
+    with raw:
+        try:
+            with tls.wrap_socket(connection, server_side=True) as secured:
+                secured.recv(65_536)
+        except ssl.SSLError as error:
+            _drain(raw)
+            return str(error.reason)
+        except OSError as error:
+            return type(error).__name__
     return ""
+
+
+def _drain(connection: socket.socket) -> None:
+    """Read to the client's end: to close on unread bytes would reset the connection, and the alert might be lost."""
+    connection.settimeout(5)
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(65_536):
+            pass
 
 
 def unused_port() -> int:
