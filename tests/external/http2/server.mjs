@@ -8,7 +8,7 @@ import { constants, createSecureServer } from "node:http2";
 const [port, key, certificate, ledger, ...words] = process.argv.slice(2);
 const settings = Object.fromEntries(words.map((word) => word.split("=")).map(([name, value]) => [name, Number(value)]));
 const HUGE = Buffer.alloc(16 << 20, "x");
-let refused = 0;
+const refused = new Set();
 let seen = 0;
 
 const take = (path) => appendFileSync(ledger, `${path}\n`);
@@ -26,9 +26,13 @@ const behaviours = {
   never: (stream, path) => take(path),
   huge: (stream, path) => answer(stream, path, HUGE),
   reset: (stream, path) => (take(path), stream.close(constants.NGHTTP2_INTERNAL_ERROR)),
-  // Every third one.
-  refuse: (stream, path, body) =>
-    refused++ % 3 === 0 ? stream.close(constants.NGHTTP2_REFUSED_STREAM) : answer(stream, path, body),
+  // Every third one, once.
+  refuse: (stream, path, body) => {
+    seen += 1;
+    if (seen % 3 !== 0 || refused.has(path)) return answer(stream, path, body);
+    refused.add(path);
+    stream.close(constants.NGHTTP2_REFUSED_STREAM);
+  },
   trailers: (stream, path, body) => {
     take(path);
     stream.respond({ ":status": 200 }, { waitForTrailers: true });
@@ -69,6 +73,7 @@ const server = createSecureServer({
   key: readFileSync(key),
   cert: readFileSync(certificate),
   settings,
+  maxSessionMemory: 200, // MB; with less it resets streams beside a large answer
   paddingStrategy: constants.PADDING_STRATEGY_MAX,
 });
 server.on("session", (session) => session.on("error", () => {}));
