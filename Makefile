@@ -40,8 +40,12 @@ check: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 	tools/check_contract.sh
 
+# Measures what a push costs on this machine and saves the report in docs/. Debian's packages nginx-light (without it
+# little can be measured), nghttp2-server and nghttp2-client have what Pharos is measured against. BENCH=--help tells more.
+BENCH ?= --save
+
 bench: $(VENV)/.installed-dev
-	$(BIN)/python -m tests.benchmarks
+	$(BIN)/python -m tests.benchmarks $(BENCH)
 
 # Writes the generated code anew after a change in proto/.
 contract: $(VENV)/.installed-dev

@@ -113,6 +113,16 @@ def work(
     raise typer.Exit(run(WorkOptions(workers or cores(), name, context.args)))
 
 
+@app.command(context_settings=_PASS_ON)
+def bench(context: typer.Context) -> None:
+    """Measure what a push costs on this machine; needs a checkout of the project."""
+    root = Path(__file__).resolve().parents[1]
+    if not (root / "tests" / "benchmarks" / "__main__.py").is_file():
+        _fail(f"{root} is no checkout of the project, and the benchmarks are not installed with it: clone it", 1)
+    os.chdir(root)
+    _become("tests.benchmarks", *context.args)
+
+
 def _pass_on(name: str, module: str, help_text: str, *words: str) -> None:
     """A command that becomes `python -m module words...` with the rest of the command line."""
 

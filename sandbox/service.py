@@ -29,6 +29,7 @@ class Urls:
     fcm: str
     oauth: str
     apns: str
+    apns_sandbox: str  # Apple's development environment
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class Ports:
     fcm: int = 0
     apns: int = 0
     control: int = 0
+    apns_sandbox: int = 0
 
 
 class Sandbox:
@@ -68,22 +70,33 @@ class Sandbox:
         fcm_tls = server_tls(credentials, ["h2", "http/1.1"], client_certificates=False)
         apns_tls = server_tls(credentials, ["h2"], client_certificates=True)
         google: Vendor = Fcm(tokens, oauth, ledger, rules)
-        apple: Vendor = Apns(ProviderTokens(credentials), ledger, rules)
+        provider_tokens = ProviderTokens(credentials)
+        apple: Vendor = Apns(provider_tokens, ledger, rules)
+        apple_development: Vendor = Apns(provider_tokens, ledger, rules, development=True)
         control = Listener(Control(ledger, rules, tokens), None, http1=True)
         async with AsyncExitStack() as stack:
             if calls is not None:
                 log = CallLog(calls)
                 stack.callback(log.close)
                 google, apple = Witness(google, Provider.FCM, ledger, log), Witness(apple, Provider.APN, ledger, log)
+                apple_development = Witness(apple_development, Provider.APN, ledger, log)
             fcm = Listener(google, fcm_tls, http1=True)
             apns = Listener(apple, apns_tls, http1=False)
-            for listener in (fcm, apns, control):
+            development = Listener(apple_development, apns_tls, http1=False)
+            for listener in (fcm, apns, development, control):
                 stack.push_async_callback(listener.close)
             fcm_port = await fcm.open(host, ports.fcm)
             apns_port = await apns.open(host, ports.apns)
+            development_port = await development.open(host, ports.apns_sandbox)
             control_port = await control.open(host, ports.control)
             fcm_url = f"https://localhost:{fcm_port}"
-            urls = Urls(f"http://{host}:{control_port}", fcm_url, f"{fcm_url}/token", f"https://localhost:{apns_port}")
+            urls = Urls(
+                control=f"http://{host}:{control_port}",
+                fcm=fcm_url,
+                oauth=f"{fcm_url}/token",
+                apns=f"https://localhost:{apns_port}",
+                apns_sandbox=f"https://localhost:{development_port}",
+            )
             oauth.url = urls.oauth
             credentials.point_service_account_at(urls.oauth)
             yield cls(credentials, ledger, rules, tokens, urls)
@@ -95,6 +108,7 @@ class Sandbox:
             "fcmUrl": self.urls.fcm,
             "oauthUrl": self.urls.oauth,
             "apnsUrl": self.urls.apns,
+            "apnsSandboxUrl": self.urls.apns_sandbox,
             "caFile": str(self.identity.ca_file),
             "fcmKeyFile": str(self.identity.fcm_key_file),
             "apnsCertFile": str(self.identity.apns_cert_file),

@@ -26,6 +26,7 @@ from server.config import Config
 from server.dispatch.health import HealthReports
 from server.dispatch.job_run import Parts
 from server.dispatch.lanes import Lanes
+from server.dispatch.removals import RemovalGuard
 from server.dispatch.rendering import Renderings
 from server.dispatch.scheduler import run_schedule
 from server.dispatch.upkeep import keep_up
@@ -90,7 +91,8 @@ async def work(config: Config, name: str) -> None:
         sealer = Sealer.from_environment(config.environment, config.data_dir)
         senders = Senders(config.endpoints, sealer, _transports(config))
         reports = HealthReports(CredentialHealths(database), hints)
-        parts = Parts(Jobs(database), senders, Renderings(Renderer()), Lanes(reports.tell), hints, config.lease)
+        lanes, guard = Lanes(reports.tell), RemovalGuard(config.removal_share)
+        parts = Parts(Jobs(database), senders, Renderings(Renderer()), lanes, hints, config.lease, guard)
         worker = Worker(parts, hints.jobs)
         process.start(hints.run())
         process.start(reports.run())
@@ -136,7 +138,7 @@ async def create_account(config: Config, name: str) -> dict[str, str]:
 def _transports(config: Config) -> Connect:
     if config.transport == "httpx":
         return HttpxTransport
-    return partial(Http2Transport, table=config.response_table)
+    return partial(Http2Transport, response_table=config.response_table)
 
 
 def _api(config: Config, database: Database, hints: Hints, tailer: Tailer, address: str) -> ApiServer:

@@ -21,6 +21,7 @@ class BadSetting(ValueError):
 class Config:
     """``database_url`` None: the embedded server in ``data_dir``. ``lease`` is how long a dead worker's jobs wait.
 
+    ``removal_share``: how much of an operation may die of one error before its devices are rather kept.
     ``transport`` is what sends to the providers, ``response_table`` the size of its table for response headers.
     """
 
@@ -31,6 +32,7 @@ class Config:
     lease: timedelta = timedelta(seconds=30)
     grace: timedelta = timedelta(seconds=20)
     retention: timedelta = timedelta(days=7)
+    removal_share: float = 0.5
     transport: str = TRANSPORTS[0]
     response_table: int = 0
 
@@ -45,6 +47,7 @@ class Config:
             lease=_seconds(environment, "PHAROS_LEASE_SECONDS", 30.0),
             grace=_seconds(environment, "PHAROS_GRACE_SECONDS", 20.0),
             retention=_days(environment, "PHAROS_RETENTION_DAYS", 7.0),
+            removal_share=_number(environment, "PHAROS_REMOVAL_SHARE", 0.5, most=1.0),
             transport=_choice(environment, "PHAROS_TRANSPORT", TRANSPORTS),
             response_table=int(_choice(environment, "PHAROS_HTTP2_RESPONSE_TABLE", ("0", "4096"))),
         )

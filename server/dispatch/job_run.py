@@ -7,24 +7,27 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from uuid import UUID
 
 import structlog
 
 from server.dispatch.clock import Clock
+from server.dispatch.findings import Findings
 from server.dispatch.lanes import Lane, Lanes, Rest
 from server.dispatch.ports import Announcer, JobStore, Sender, Senders
 from server.dispatch.recording import Recording
 from server.dispatch.removals import RemovalGuard
 from server.dispatch.rendering import Renderings
 from server.domain.credentials import SealedCredential
-from server.domain.delivery import DeviceState, End, RecipientState, dead_device, expire, settle
+from server.domain.delivery import DeviceState, End, RecipientState, can_wait, expire, settle
 from server.domain.errors import Unavailable
-from server.domain.jobs import MOST_PICKS, Holder, Job, by_provider
+from server.domain.jobs import MOST_PICKS, Holder, Job
 from server.domain.operations import Status
 from server.domain.outcomes import Outcome
 from server.domain.plan import Reach, plan
 from server.domain.pushes import Provider, Push, push_id
 from server.domain.reasons import Reason
+from server.domain.routes import Routes
 from server.domain.templates import RenderError
 
 log = structlog.get_logger(__name__)
@@ -48,7 +51,7 @@ class Parts:
 
 @dataclass(frozen=True, slots=True)
 class _Way:
-    """How a provider's devices are reached."""
+    """How the devices of a credential are reached."""
 
     credential: SealedCredential
     sender: Sender
@@ -64,8 +67,9 @@ class JobRun:
         self._clock = Clock(job.claimed_at)
         self._expires_at = None if job.ttl is None else job.due_at + timedelta(seconds=job.ttl)
         self._stopping = False
-        self._ways: dict[Provider, _Way] = {}
-        self._record = Recording(job, parts.store, parts.announcer, parts.lease)
+        self._ways: dict[UUID, _Way] = {}
+        self._findings = Findings(job, parts.guard)
+        self._record = Recording(job, parts.store, parts.announcer, parts.lease, self._findings)
 
     def stop(self) -> None:
         self._stopping = True
@@ -111,7 +115,7 @@ class JobRun:
             await self._record.patiently(lambda: store.give_back(job))
             return False
         self._choose(credentials)
-        made = plan(job.recipients, job.begun, expansions, Reach(self._ways, self._deleted()))
+        made = plan(job.recipients, job.begun, expansions, Reach(self._record.routes.providers, self._deleted()))
         self._record.end(*made.ends)
         now = self._clock.now()
         for state in made.states:
@@ -120,14 +124,21 @@ class JobRun:
         return True
 
     def _choose(self, credentials: Sequence[SealedCredential]) -> None:
-        for provider, credential in by_provider(credentials).items():
+        self._record.routes = Routes(credentials, self.job.apn_credential)
+
+    def _way(self, device: DeviceState) -> _Way:
+        credential = self._record.routes.credential(device)
+        way = self._ways.get(credential.credential_id)
+        if way is None:
             sender = self._parts.senders.get(credential)
-            self._ways[provider] = _Way(credential, sender, self._parts.lanes.of(credential, sender.project))
-            self._record.credentials[provider] = credential.credential_id
+            lane = self._parts.lanes.of(credential, sender.project)
+            way = self._ways[credential.credential_id] = _Way(credential, sender, lane)
+        return way
 
     def _deleted(self) -> set[Provider]:
         named = {Provider.FCM: self.job.fcm_credential, Provider.APN: self.job.apn_credential}
-        return {provider for provider, credential in named.items() if credential and provider not in self._ways}
+        usable = self._record.routes.providers
+        return {provider for provider, credential in named.items() if credential and provider not in usable}
 
     async def _deliver(self) -> None:
         waiting = self._record.waiting
@@ -149,7 +160,7 @@ class JobRun:
         """Try a device, if it may be tried now. Return whether its provider was asked."""
         if not self._may_try(device):
             return False
-        way = self._ways[device.provider]
+        way = self._way(device)
         rest = await way.lane.enter(urgent=self.job.small)
         if rest is not None:
             self._hold(device, way, rest)
@@ -160,9 +171,14 @@ class JobRun:
             outcome = await self._call(way.sender, state, device)
         finally:
             way.lane.leave(outcome, begun_at)
-        if outcome is not None:
-            self._settle(device, way, outcome)
-        return outcome is not None
+        if outcome is None:
+            return False
+        self._record.answered()
+        if not self._record.routes.turn(device, outcome):
+            self._settle(state, device, way, outcome)
+        elif not self._record.canceled:
+            await self._push(state, device)
+        return True
 
     def _may_try(self, device: DeviceState) -> bool:
         now = self._clock.now()
@@ -180,21 +196,18 @@ class JobRun:
             return None
         return await sender.send(push)
 
-    def _settle(self, device: DeviceState, way: _Way, outcome: Outcome) -> None:
+    def _settle(self, state: RecipientState, device: DeviceState, way: _Way, outcome: Outcome) -> None:
         settle(device, outcome, self._clock.now(), self.job.deadline)
         if not device.decided and (rest := way.lane.rest()):
             self._hold(device, way, rest)
-        dead = dead_device(device, outcome, self.job.claimed_at)
-        allowed = self._parts.guard.allows(way.credential.credential_id, outcome)
-        self._record.answered(dead if allowed else None)
+        self._findings.add(self._record.routes, state, device, outcome)
 
     def _hold(self, device: DeviceState, way: _Way, rest: Rest) -> None:
         """Keep a device for when its credential has rested; one whose time is over by then fails now."""
         until = self._clock.now() + rest.left
-        if until > self.job.deadline:
-            device.fail(device.reason or rest.reason)
+        if not can_wait(device, until, self.job.deadline, rest.reason):
             return
-        self._record.rest(device.provider, until)
+        self._record.rest(way.credential.credential_id, until)
         if rest.reason is Reason.CREDENTIAL_REJECTED:
             self._record.held_by = Holder(way.credential.credential_id, way.credential.version)
 

@@ -12,11 +12,13 @@ from uuid import UUID
 import structlog
 
 from server.dispatch.clock import Clock
+from server.dispatch.findings import Findings
 from server.dispatch.ports import Announcer, JobStore
-from server.domain.delivery import DeadDevice, End, RecipientState, call_off
+from server.domain.delivery import End, RecipientState, call_off
 from server.domain.errors import Unavailable
 from server.domain.jobs import Flush, Holder, Job
 from server.domain.pushes import Provider
+from server.domain.routes import Routes
 
 log = structlog.get_logger(__name__)
 
@@ -29,22 +31,22 @@ T = TypeVar("T")
 class Recording:
     """The recipients of one job: those who wait, those who ended, and what is to be told to the store.
 
-    ``canceled``: the operation was canceled; nobody may be called any more. ``credentials`` are those in use.
+    ``canceled``: the operation was canceled; nobody may be called any more. ``routes`` are the credentials in use.
     ``held_by`` is the one of them that is refused and that recipients wait for.
     """
 
-    def __init__(self, job: Job, store: JobStore, announcer: Announcer, lease: timedelta) -> None:
+    def __init__(self, job: Job, store: JobStore, announcer: Announcer, lease: timedelta, findings: Findings) -> None:
         self.canceled = job.canceled
-        self.credentials: dict[Provider, UUID] = {}
+        self.routes = Routes(())
         self.held_by: Holder | None = None
         self._job = job
         self._store = store
         self._announcer = announcer
         self._lease = lease
-        self._rests: dict[Provider, datetime] = {}
+        self._findings = findings
+        self._rests: dict[UUID, datetime] = {}
         self._waiting: dict[int, RecipientState] = {}  # not final, or final and not yet recorded
         self._ends: list[End] = []
-        self._dead: list[DeadDevice] = []
         self._answered = 0  # provider calls that ended since the last flush
         self._due = asyncio.Event()
         self._writing = asyncio.Lock()
@@ -58,8 +60,8 @@ class Recording:
 
     @property
     def untouched(self) -> bool:
-        """Whether there is nothing to record: no recipient ended, and none was begun."""
-        return not self._ends and not any(state.begun for state in self._waiting.values())
+        """Whether there is nothing to record: no recipient ended, none was begun, and no device is to be judged."""
+        return not self._ends and not self._findings.open and not any(state.begun for state in self._waiting.values())
 
     def wait_for(self, state: RecipientState) -> None:
         """Take a recipient in; one whose devices are all decided ends at once."""
@@ -80,14 +82,12 @@ class Recording:
         """End recipients of a canceled operation."""
         self._ends.extend(call_off(state, lost=self._job.lost) for state in states)
 
-    def rest(self, provider: Provider, until: datetime) -> None:
-        """Take in until when nobody can be reached through this provider."""
-        self._rests[provider] = max(until, self._rests.get(provider, until))
+    def rest(self, credential: UUID, until: datetime) -> None:
+        """Take in until when nobody can be reached with this credential."""
+        self._rests[credential] = max(until, self._rests.get(credential, until))
 
-    def answered(self, dead: DeadDevice | None) -> None:
-        """Count a call that ended, and the device that it found dead."""
-        if dead:
-            self._dead.append(dead)
+    def answered(self) -> None:
+        """Count a call that ended."""
         self._answered += 1
         if self._answered >= FLUSH_PUSHES:
             self._due.set()
@@ -125,7 +125,7 @@ class Recording:
 
     def _next_try(self, state: RecipientState, now: datetime) -> datetime:
         return min(
-            max(device.not_before or now, self._rests.get(device.provider, now), now)
+            max(device.not_before or now, self._rests.get(self.routes.credential(device).credential_id, now), now)
             for device in state.devices
             if not device.decided
         )
@@ -142,23 +142,26 @@ class Recording:
                 delay = min(delay * 2, 2.0)
 
     async def _flush(self, *, keep: bool, wait: timedelta) -> None:
-        ends, dead = self._ends, self._dead
-        self._ends, self._dead, self._answered = [], [], 0
+        ends, found = self._ends, self._findings.take(last=not keep or not self._waiting)
+        self._ends, self._answered = [], 0
         self._due.clear()
         flush = Flush(
             ends=ends,
             rest=list(self._waiting),
             begun=[state for state in self._waiting.values() if state.begun],
-            dead=dead,
+            dead=found.dead,
             keep=keep,
             wait=wait,
-            fcm_credential=self.credentials.get(Provider.FCM),
-            apn_credential=self.credentials.get(Provider.APN),
+            fcm_credential=self.routes.usual(Provider.FCM),
+            apn_credential=self.routes.usual(Provider.APN),
             held_by=None if keep else self.held_by,
+            learned=found.learned,
+            notices=found.stops,
         )
         async with self._writing:
-            flushed = await self.patiently(lambda: self._store.flush(self._job, flush))
+            with self._findings.recording(found):
+                flushed = await self.patiently(lambda: self._store.flush(self._job, flush))
         self._ended = not flush.rest
         self.canceled |= flushed.canceled
-        if ends:
+        if ends or found.stops:
             self._announcer.announce_feed(self._job.lease.account_id)

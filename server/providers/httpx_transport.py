@@ -14,7 +14,7 @@ import httpx
 from h2.errors import ErrorCodes
 from h2.exceptions import H2Error
 
-from server.providers.tls import refuses_ours
+from server.providers import tls
 from server.providers.transport import (
     CertificateRefusedError,
     NotSentError,
@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 for _name in ("httpx", "httpcore", "hpack"):
     logging.getLogger(_name).setLevel(logging.WARNING)
 
-IN_FLIGHT = 100  # FCM's stream limit per connection; httpcore never opens more either
+MOST_IN_FLIGHT = 100  # httpcore opens no more streams, and no second connection for more
 FAILURES_TO_RETIRE = 3
 LARGEST_ANSWER = 64 * 1024
 
@@ -68,16 +68,16 @@ class _Body(httpx.AsyncByteStream):
 class _Session:
     """One httpx client, from its first request until it is retired and its last request ended."""
 
-    def __init__(self, origin: str, tls: ssl.SSLContext) -> None:
+    def __init__(self, url: str, context: ssl.SSLContext) -> None:
         self.active = 0
         self.failures = 0
         self._client = httpx.AsyncClient(
-            base_url=origin,
-            verify=tls,
+            base_url=url,
+            verify=context,
             http1=False,
             http2=True,
             trust_env=False,
-            limits=httpx.Limits(max_connections=IN_FLIGHT, keepalive_expiry=_IDLE_SECONDS),
+            limits=httpx.Limits(max_connections=MOST_IN_FLIGHT, keepalive_expiry=_IDLE_SECONDS),
         )
 
     async def exchange(self, request: Request, body: _Body, seconds: float) -> Response:
@@ -105,17 +105,17 @@ class _Session:
 
 
 class HttpxTransport:
-    """`Transport` on httpx. At most as many requests at once as one connection takes: httpx opens no second one.
+    """`Transport` on httpx. At most ``origin.streams`` requests at once, so that httpx's own pool never times out.
 
     httpx loses what is in flight at a GOAWAY and can hang for good when the peer lowers its stream limit, so every
     request has one deadline, and a client that keeps failing is replaced.
     """
 
-    def __init__(self, origin: Origin, tls: ssl.SSLContext) -> None:
-        self._origin = origin.url
-        self._tls = tls
-        self._slots = asyncio.Semaphore(min(origin.streams, IN_FLIGHT))
-        self._session = _Session(self._origin, tls)
+    def __init__(self, origin: Origin, context: ssl.SSLContext) -> None:
+        self._url = origin.url
+        self._tls = context
+        self._slots = asyncio.Semaphore(min(origin.streams, MOST_IN_FLIGHT))
+        self._session = _Session(origin.url, context)
         self._retired: list[_Session] = []
         self._active = 0
         self._idle = asyncio.Event()
@@ -125,13 +125,13 @@ class HttpxTransport:
     async def post(self, request: Request, deadline: float) -> Response:
         await self._slot(deadline)
         session = self._enter()
-        request_body = _Body(request.body)
+        body = _Body(request.body)
         seconds = deadline - asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout_at(deadline):
-                response = await session.exchange(request, request_body, seconds)
+                response = await session.exchange(request, body, seconds)
         except Exception as error:  # h2, anyio, ssl and httpcore itself let their own kinds through
-            failure = _failure(error, request_body)
+            failure = _failure(error, body)
             self._note_failure(session, error)
             raise failure from error
         else:
@@ -183,7 +183,7 @@ class HttpxTransport:
     def _retire(self, session: _Session) -> None:
         if session is self._session and not self._closed:
             self._retired.append(session)
-            self._session = _Session(self._origin, self._tls)
+            self._session = _Session(self._url, self._tls)
 
     async def _close_retired(self) -> None:
         ended = [session for session in self._retired if not session.active]
@@ -211,8 +211,8 @@ def _failure(error: Exception, body: _Body) -> TransportError:
 
     RFC 9113, 6.8 and 8.7: streams above a GOAWAY's last id, and refused streams, were not processed.
     """
-    tls_error = _tls_error(error)
-    if tls_error is not None and refuses_ours(tls_error):
+    tls_error = tls.failure(error)
+    if tls.refuses_certificate(tls_error):
         return CertificateRefusedError("CLIENT_CERTIFICATE_REFUSED")
     if not body.whole:
         return NotSentError(_before_sending(error, tls_error))
@@ -242,12 +242,3 @@ def _http2_event(error: Exception) -> object:
     """The h2 event inside an httpx error: httpx keeps its text only, httpcore the event itself."""
     cause = error.__cause__
     return cause.args[0] if cause is not None and cause.args else None
-
-
-def _tls_error(error: BaseException | None) -> ssl.SSLError | None:
-    while error is not None:
-        # "Want read" is how a handshake waits, and stays as the context of a timeout.
-        if isinstance(error, ssl.SSLError) and not isinstance(error, (ssl.SSLWantReadError, ssl.SSLWantWriteError)):
-            return error
-        error = error.__cause__ or error.__context__
-    return None

@@ -26,10 +26,10 @@ from server.providers.http2.pool import Http2Transport
 from server.providers.sealing import SealBroken, Sealer
 from server.providers.transport import Connect, Origin
 
-# FCM ends connections with more requests at once (firebase/firebase-admin-node#2943). Apple says in its settings how
-# many it takes: 1,000 were seen, with a window for the bodies of some 200. A connection is one team's.
+# FCM ends connections with more than 100 streams ("exceeded_max_concurrent_streams"), and takes several of them.
 _FCM_STREAMS, _FCM_CONNECTIONS = 100, 10
-_APNS_STREAMS, _APNS_CONNECTIONS = 1000, 4
+# Apple announces about 1000 streams, once a token has proved itself; it frowns on many connections.
+_APNS_STREAMS, _APNS_CONNECTIONS = 1000, 3
 
 
 class Sender(Protocol):
@@ -129,10 +129,8 @@ class Senders:
 
     def _apns(self, secret: ApnsKey | ApnsCertificate, url: str) -> ApnsSender:
         timeout = self._endpoints.request_timeout
+        origin = Origin(url, _APNS_STREAMS, _APNS_CONNECTIONS, proof=isinstance(secret, ApnsKey))
         if isinstance(secret, ApnsKey):
-            token = self._provider_tokens.of(secret)
-            origin = Origin(url, _APNS_STREAMS, _APNS_CONNECTIONS, proof=True)
-            return ApnsSender(self._connect(origin, self._tls), secret.topic, token, timeout)
+            return ApnsSender(self._connect(origin, self._tls), secret.topic, self._provider_tokens.of(secret), timeout)
         context = tls.identified(self._endpoints.ca_file, secret.certificate, secret.private_key)
-        origin = Origin(url, _APNS_STREAMS, _APNS_CONNECTIONS)
         return ApnsSender(self._connect(origin, context), secret.topic, None, timeout)

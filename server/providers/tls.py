@@ -41,9 +41,19 @@ def identified(ca_file: Path | None, certificate: str, private_key: str) -> ssl.
     return context
 
 
-def refuses_ours(error: ssl.SSLError) -> bool:
+def failure(error: BaseException | None) -> ssl.SSLError | None:
+    """The TLS failure that ``error`` is, or that caused it."""
+    while error is not None:
+        # "Want read" is how a handshake waits, and stays as the context of a timeout.
+        if isinstance(error, ssl.SSLError) and not isinstance(error, (ssl.SSLWantReadError, ssl.SSLWantWriteError)):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def refuses_certificate(error: ssl.SSLError | None) -> bool:
     """Whether the peer's alert (RFC 8446, 6.2; OpenSSL's name for it) is about the certificate that we presented."""
-    reason = error.reason or ""
+    reason = (error.reason or "") if error else ""
     return "_ALERT_" in reason and any(part in reason for part in ("CERTIFICATE", "UNKNOWN_CA", "ACCESS_DENIED"))
 
 

@@ -14,11 +14,14 @@ import asyncpg
 import msgspec
 
 from server.domain.credentials import SealedCredential
-from server.domain.delivery import DeadDevice, DeviceState, End, RecipientState
+from server.domain.delivery import DeviceState, End, RecipientState
+from server.domain.devices import Environment
 from server.domain.jobs import MOST_PICKS, Expansion, Flush, Flushed, Holder, Job, Lease, LeaseLost, UserDevice
 from server.domain.operations import OperationStatus, Recipient
+from server.domain.pushes import Provider
 from server.store import transactions
 from server.store.database import Connection, Database
+from server.store.notices import write_removals_stopped
 from server.store.numbers import CREDENTIAL_TYPE_OF, PROVIDER_OF, PROVIDERS
 from server.store.operations import decode_message
 from server.store.statements import Statements
@@ -68,15 +71,17 @@ class Jobs:
         Raises ``LeaseLost`` and ``Unavailable``: then nothing was recorded, except that a commit whose answer got lost
         counts once however often the flush is repeated.
         """
-        if not flush.dead and not flush.held_by:
+        if not (flush.dead or flush.learned or flush.notices or flush.held_by):
             return await transactions.run_statement(self._database, lambda connection: record(connection, job, flush))
 
         async def work(connection: Connection) -> Flushed:
             holder_changed = flush.held_by is not None and not await _lock_holder(connection, job, flush.held_by)
-            if flush.dead:
-                await _remove_dead(connection, job, flush.dead)
+            await _judge_devices(connection, job, flush)
             released = replace(flush, held_by=None, wait=timedelta()) if holder_changed else flush
-            return await record(connection, job, released)
+            flushed = await record(connection, job, released)
+            for notice in flush.notices:
+                await write_removals_stopped(connection, job.lease.account_id, notice)
+            return flushed
 
         return await transactions.run(self._database, work)
 
@@ -184,12 +189,15 @@ async def _lock_holder(connection: Connection, job: Job, holder: Holder) -> bool
     return bool(await connection.fetchval(_SQL.lock_holder, job.lease.account_id, *holder, named))
 
 
-async def _remove_dead(connection: Connection, job: Job, dead: Sequence[DeadDevice]) -> None:
+async def _judge_devices(connection: Connection, job: Job, flush: Flush) -> None:
     account = job.lease.account_id
-    ordered = sorted((PROVIDERS[device.provider], token_hash(device.token), device.dead_since) for device in dead)
-    rows = await connection.fetch(
-        _SQL.remove_dead, account, job.app_id, *(list(column) for column in zip(*ordered, strict=True))
-    )
+    dead = [(PROVIDERS[each.provider], token_hash(each.token), each.dead_since, None) for each in flush.dead]
+    apn = PROVIDERS[Provider.APN]
+    learned = [(apn, token_hash(each.token), job.claimed_at, each.environment) for each in flush.learned]
+    if not dead and not learned:
+        return
+    columns = (list(column) for column in zip(*dead, *learned, strict=True))
+    rows = await connection.fetch(_SQL.judge_devices, account, job.app_id, *columns)
     registrations = list({row["registration_id"] for row in rows})
     if registrations:
         await connection.execute(_SQL.lock_registrations, account, registrations)
@@ -244,7 +252,8 @@ def _expansions(rows: Sequence[asyncpg.Record]) -> dict[int, Expansion]:
             devices[index] = []
             found[index] = Expansion(row["known"], row["deleted"], devices[index])
         if row["token"] is not None:
-            devices[index].append(UserDevice(PROVIDER_OF[row["provider"]], row["token"]))
+            environment = None if row["environment"] is None else Environment(row["environment"])
+            devices[index].append(UserDevice(PROVIDER_OF[row["provider"]], row["token"], environment))
     return found
 
 
@@ -276,7 +285,7 @@ def devices_tried(progress: bytes | None, index: int) -> tuple[DeviceState, ...]
     """Return what a job's progress has of a recipient that is not final yet: the devices tried so far."""
     begun = _decode_progress(progress) if progress else []
     devices = (device for state in begun if state.index == index for device in state.devices)
-    return tuple(device for device in devices if device.tries or device.decided)
+    return tuple(device for device in devices if device.begun)
 
 
 def device_from(fields: Sequence[object], own_token: str | None) -> DeviceState:

@@ -48,11 +48,14 @@ def reason(response: Response) -> str:
     return codes.safe(_error(response).reason, response.status)
 
 
-def outcome(response: Response, now: float) -> Outcome:
-    """Classify an answer; ``now`` (Unix time) is what a Retry-After date is measured from."""
+def outcome(response: Response, push_id: str, now: float) -> Outcome:
+    """Classify an answer; ``now`` (Unix time) is what a Retry-After date is measured from.
+
+    Apple names an accepted push by the apns-id that it came with, our ``push_id``.
+    """
     status = response.status
     if status == HTTPStatus.OK:
-        return Accepted(response.headers.get("apns-id", ""))
+        return Accepted(push_id)
     code = reason(response)
     if status in _BY_STATUS:
         return _BY_STATUS[status](code, response)

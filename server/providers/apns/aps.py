@@ -12,9 +12,6 @@ import msgspec
 
 from server.domain.pushes import Content, InterruptionLevel, Presentation, Priority, Push
 
-_AT_ONCE = (("apns-push-type", "alert"), ("apns-priority", "10"))
-_WHEN_IT_SUITS = (("apns-push-type", "alert"), ("apns-priority", "5"))
-_BACKGROUND = (("apns-push-type", "background"), ("apns-priority", "5"))
 _COLLAPSE_ID = re.compile(r"[\x21-\x7e]{1,64}")
 
 
@@ -64,34 +61,35 @@ def is_background(content: Content, presentation: Presentation) -> bool:
 
 
 def headers(push: Push) -> dict[str, str]:
-    """The ``apns-*`` headers that depend on the push alone."""
-    return dict((*kind_headers(push), *own_headers(push)))
+    """The ``apns-*`` headers that depend on the push alone, as FCM forwards them."""
+    push_type, priority = kind(push)
+    return {"apns-push-type": push_type, "apns-priority": priority, **dict(own_headers(push, push_type))}
 
 
-def kind_headers(push: Push) -> tuple[tuple[str, str], ...]:
-    """The headers that many pushes have.
+def kind(push: Push) -> tuple[str, str]:
+    """Apple's push type and priority. Priority 10 is at once, 5 when it suits the device's battery.
 
-    Priority 10 is at once, 5 when it suits the device's battery; Apple refuses 10 for a background push.
+    Apple refuses 10 for a background push.
     """
     if is_background(push.content, push.presentation):
-        return _BACKGROUND
-    return _AT_ONCE if push.presentation.priority is Priority.HIGH else _WHEN_IT_SUITS
+        return "background", "5"
+    return "alert", "10" if push.presentation.priority is Priority.HIGH else "5"
 
 
-def own_headers(push: Push) -> tuple[tuple[str, str], ...]:
-    """The headers of this push.
+def own_headers(push: Push, push_type: str) -> tuple[tuple[str, str], ...]:
+    """The headers that no other push has.
 
     Without a collapse key the collapse id is the push's own, so that a push sent twice is shown once.
     """
-    collapse_key = push.presentation.collapse_key
+    key = push.presentation.collapse_key
     found: tuple[tuple[str, str], ...] = ()
-    if collapse_key is not None:
-        found = (("apns-collapse-id", _collapse_id(collapse_key)),)
-    elif not is_background(push.content, push.presentation):
+    if key is not None:
+        found = (("apns-collapse-id", _collapse_id(key)),)
+    elif push_type != "background":
         found = (("apns-collapse-id", str(push.push_id)),)
-    if push.expires_at is not None:
-        found = (*found, ("apns-expiration", str(int(push.expires_at.timestamp()))))
-    return found
+    if push.expires_at is None:
+        return found
+    return (*found, ("apns-expiration", str(int(push.expires_at.timestamp()))))
 
 
 def _collapse_id(key: str) -> str:

@@ -1,4 +1,4 @@
-"""One push as a request to APNs.
+"""One push as a message to APNs.
 
 https://developer.apple.com/documentation/usernotifications/sending-notification-requests-to-apns
 """
@@ -13,7 +13,7 @@ import msgspec
 from server.domain.outcomes import Rejected
 from server.domain.pushes import Content, Push
 from server.domain.reasons import Reason
-from server.providers.apns.aps import Alert, aps, kind_headers, own_headers
+from server.providers.apns.aps import Alert, aps, kind, own_headers
 from server.providers.overrides import merged
 from server.providers.transport import Header
 
@@ -24,11 +24,13 @@ _encode = msgspec.json.Encoder().encode
 
 
 @dataclass(slots=True)
-class Request:
-    """``kind`` are the headers that many pushes share, without authorization and topic; ``body`` is JSON."""
+class Message:
+    """``push_id`` is the apns-id, which ``own`` holds beside the other headers of this push; ``body`` is the JSON."""
 
+    push_id: str
     path: str
-    kind: tuple[Header, ...]
+    push_type: str
+    priority: str
     own: tuple[Header, ...]
     body: bytes
 
@@ -41,16 +43,17 @@ def payload(push: Push) -> bytes:
     return _encode(found)
 
 
-def request(push: Push) -> Request | Rejected:
-    """The request for ``push``, or Apple's certain answer when no request can be made of it."""
+def compose(push: Push) -> Message | Rejected:
+    """The message for ``push``, or Apple's certain answer when there can be none."""
     try:
         body = payload(push)
     except UnicodeEncodeError:  # no JSON, no UTF-8
         return Rejected(Reason.PAYLOAD_REJECTED, "InvalidUnicode", called=False)
     if len(body) > LARGEST_PAYLOAD:
         return Rejected(Reason.PAYLOAD_TOO_LARGE, "PayloadTooLarge", called=False)
-    path = "/3/device/" + quote(push.token.lower(), safe="")
-    return Request(path, kind_headers(push), (("apns-id", str(push.push_id)), *own_headers(push)), body)
+    push_id, (push_type, priority) = str(push.push_id), kind(push)
+    own = (("apns-id", push_id), *own_headers(push, push_type))
+    return Message(push_id, "/3/device/" + quote(push.token.lower(), safe=""), push_type, priority, own, body)
 
 
 def _payload(push: Push) -> dict[str, object]:

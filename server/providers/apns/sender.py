@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from http import HTTPStatus
 
-from server.domain.outcomes import Accepted, CredentialRefused, NotSent, Outcome, Rejected, Unknown
+from server.domain.outcomes import CredentialRefused, NotSent, Outcome, Rejected, Unknown
 from server.domain.pushes import Push
 from server.providers.apns import answers, message
 from server.providers.apns.token import ProviderToken
@@ -44,55 +44,57 @@ class ApnsSender:
         self._token = token
         self._timeout = timeout
         self._clock = clock
-        self._shared_token = ""
-        self._kinds: dict[tuple[Header, ...], SharedHeaders] = {}
+        self._shared: dict[tuple[str, str], SharedHeaders] = {}  # by push type and priority, with _shared_token
+        self._shared_token: str | None = None
 
     async def send(self, push: Push) -> Outcome:
-        request = message.request(push)
-        if isinstance(request, Rejected):
-            return request
+        composed = message.compose(push)
+        if isinstance(composed, Rejected):
+            return composed
         try:
-            response = await self._exchange(request)
+            response = await self._exchange(composed)
         except CertificateRefusedError as error:
             return CredentialRefused(error.code)
         except NotSentError as error:
             return NotSent(error.code)
         except UnknownOutcomeError as error:
             return Unknown(error.code)
-        if response.status == HTTPStatus.OK:  # which echoes our id
-            return Accepted(str(push.push_id))
-        return answers.outcome(response, self._clock())
+        return answers.outcome(response, composed.push_id, self._clock())
 
     async def aclose(self) -> None:
         await self._transport.aclose()
 
-    async def _exchange(self, request: message.Request) -> Response:
+    async def _exchange(self, composed: message.Message) -> Response:
         deadline = asyncio.get_running_loop().time() + self._timeout
-        if self._token is None:
-            return await self._post(request, "", deadline)
-        used = self._token.current()
-        response = await self._post(request, used, deadline)
-        if not _is_expired(response):
+        used = self._token.current() if self._token else None
+        response = await self._transport.post(self._request(composed, used), deadline)
+        if self._token is None or used is None or not _is_expired(response):
             return response
         if self._token.renew(used):
             self._transport.renew()  # Apple takes no other token on a connection that has seen an expired one
-        renewed = self._token.current()
-        return response if renewed == used else await self._post(request, renewed, deadline)
+        replacement = self._token.current()
+        if replacement == used:
+            return response
+        return await self._transport.post(self._request(composed, replacement), deadline)
 
-    def _post(self, request: message.Request, token: str, deadline: float) -> Awaitable[Response]:
-        shared = self._shared(request.kind, token)
-        return self._transport.post(Request(request.path, shared, request.own, request.body), deadline)
+    def _request(self, composed: message.Message, token: str | None) -> Request:
+        shared = self._shared_headers(token, composed.push_type, composed.priority)
+        return Request(composed.path, shared, composed.own, composed.body)
 
-    def _shared(self, kind: tuple[Header, ...], token: str) -> SharedHeaders:
-        """The same object for all pushes of a kind, for as long as the token lasts."""
+    def _shared_headers(self, token: str | None, push_type: str, priority: str) -> SharedHeaders:
+        """The same object for as long as the token lasts, so that a transport can keep its encoded form."""
         if token != self._shared_token:
             self._shared_token = token
-            self._kinds.clear()
-        shared = self._kinds.get(kind)
+            self._shared = {}
+        shared = self._shared.get((push_type, priority))
         if shared is None:
-            authorization = (("authorization", "bearer " + token),) if token else ()
-            shared = self._kinds[kind] = SharedHeaders((*authorization, ("apns-topic", self._topic), *kind))
+            shared = SharedHeaders(self._shared_fields(token, push_type, priority))
+            self._shared[push_type, priority] = shared
         return shared
+
+    def _shared_fields(self, token: str | None, push_type: str, priority: str) -> tuple[Header, ...]:
+        fields = (("apns-topic", self._topic), ("apns-push-type", push_type), ("apns-priority", priority))
+        return fields if token is None else (("authorization", "bearer " + token), *fields)
 
 
 def _is_expired(response: Response) -> bool:

@@ -88,19 +88,18 @@ class AccessTokens:
         self._failed_until = 0.0
         self._renewal: asyncio.Task[None] | None = None
 
-    def at_hand(self) -> str | None:
-        """The token, while nothing needs to be done about it."""
-        token = self._token
-        return token.value if token is not None and self._clock() < token.renew_at else None
-
-    async def current(self) -> str:
-        """A valid token. Near its end it is renewed beside the use of it. Raises AccessTokenError."""
+    def held(self) -> str | None:
+        """The token at hand, if it is valid. Near its end it is renewed beside the use of it."""
         token, now = self._token, self._clock()
         if token is None or now >= token.expires_at:
-            return await self._renewed()
+            return None
         if now >= token.renew_at and now >= self._failed_until:
             self._renew()
         return token.value
+
+    async def current(self) -> str:
+        """A valid token, asked for when there is none. Raises AccessTokenError."""
+        return self.held() or await self._renewed()
 
     async def replacement(self, refused: str) -> str | None:
         """Another token than the ``refused`` one; None when it was so fresh that a new one would not help.

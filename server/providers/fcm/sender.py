@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from http import HTTPStatus
 from urllib.parse import quote
 
 from server.domain.outcomes import CredentialRefused, NotSent, Outcome, Rejected, Throttled, Unknown
@@ -65,9 +64,9 @@ class FcmSender:
 
     async def _exchange(self, body: bytes) -> Response:
         deadline = asyncio.get_running_loop().time() + self._timeout
-        token = self._tokens.at_hand() or await self._token_by(deadline)
+        token = self._tokens.held() or await self._token_by(deadline)
         response = await self._transport.post(self._request(token, body), deadline)
-        if response.status == HTTPStatus.UNAUTHORIZED and answers.refuses_access_token(response):
+        if answers.refuses_access_token(response):
             replacement = await self._tokens.replacement(token)
             if replacement is not None:
                 return await self._transport.post(self._request(replacement, body), deadline)
@@ -82,6 +81,7 @@ class FcmSender:
             raise NotSentError("ACCESS_TOKEN_TIMEOUT") from None
 
     def _request(self, token: str, body: bytes) -> Request:
+        """With the same shared headers for as long as the token lasts: a transport can keep their encoded form."""
         if token != self._token:
             self._token = token
             self._shared = SharedHeaders((("authorization", f"Bearer {token}"), ("content-type", "application/json")))

@@ -1,1 +1,1 @@
-"""HTTP/2 for pushes: many small POSTs to one origin, at the cost of the wire, and exact about what became of each."""
+"""An HTTP/2 client made for one thing: many small POSTs to one origin, each with a known fate (RFC 9113)."""

@@ -1,203 +1,258 @@
-"""Header blocks (HPACK, RFC 7541): requests by reference to the peer's table, responses decoded no further than asked.
-
-What all requests of a kind share is put into the peer's table once for each connection; after that a header is one
-byte. What is a request's own is a literal that no table keeps.
-"""
+"""Header blocks (HPACK, RFC 7541): requests mostly by index into the peer's table, responses decoded when looked at."""
 
 from __future__ import annotations
 
+import functools
+import logging
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
 
 import hpack
 
-from server.providers.http2.frames import ConnectionFault, ErrorCode
+from server.providers.http2.frames import ConnectionBroken, ErrorCode, StreamBroken
 from server.providers.transport import Header, SharedHeaders
 
-DEFAULT_TABLE = 4096
-LARGEST_BLOCK = 64 * 1024
-_KEPT = 64  # blocks kept encoded, or decoded
+logging.getLogger("hpack").setLevel(logging.WARNING)  # it logs headers, which hold tokens
 
+DEFAULT_TABLE_SIZE = 4096
+
+_POST_HTTPS = b"\x83\x87"  # :method and :scheme, entries 3 and 7 of the static table
 _STATIC_ENTRIES = 61
-_ENTRY_OVERHEAD = 32  # RFC 7541, 4.1
-_POST, _HTTPS = b"\x83", b"\x87"  # :method and :scheme in the static table
-_PATH = b"\x04"  # literals without indexing whose names are in the static table
-_CONTENT_LENGTH = b"\x0f\x0d"
-_STATIC_STATUS = {0x88: 200, 0x89: 204, 0x8A: 206, 0x8B: 304, 0x8C: 400, 0x8D: 404, 0x8E: 500}
+_ENTRY_OVERHEAD = 32  # 4.1
+_MOST_KNOWN = 64
+
+_AUTHORITY_NAME = b"\x01"  # of a literal without indexing: entry 1
+_INDEXING = 0x40  # makes a literal one with indexing, 6.2.1
+_EMPTY_TABLE = b"\x20"  # a dynamic table size update to 0, 6.3
+_STATUS_DIGITS = 3
+_SEVEN_BITS = 0x7F
+_STATUS_BY_INDEX = {0x88: 200, 0x89: 204, 0x8A: 206, 0x8B: 304, 0x8C: 400, 0x8D: 404, 0x8E: 500}
+_STATUS_NAMES = frozenset({0x08, 0x18, 0x48})  # a literal named by entry 8: without, never, and with indexing
 
 
-class InvalidHeader(ValueError):
-    """A header that can't be sent."""
+class UnsendableHeader(ValueError):
+    """A name or value that must not be in a request (RFC 9113, 8.2.1)."""
 
 
 def integer(value: int, prefix_bits: int, first: int) -> bytes:
-    """Return an integer whose first byte also holds the bits of ``first`` (RFC 7541, 5.1)."""
+    """An integer in the low ``prefix_bits`` of a byte whose other bits are ``first``, and the bytes after it (5.1)."""
     most = (1 << prefix_bits) - 1
     if value < most:
         return bytes((first | value,))
-    out = bytearray((first | most,))
+    found = bytearray((first | most,))
     value -= most
-    while value >= 128:  # noqa: PLR2004 # seven bits a byte
-        out.append(value & 0x7F | 0x80)
+    while value > _SEVEN_BITS:
+        found.append(value & _SEVEN_BITS | 0x80)
         value >>= 7
-    out.append(value)
-    return bytes(out)
+    found.append(value)
+    return bytes(found)
 
 
-def string(value: bytes) -> bytes:
-    """Return a string literal, not Huffman-coded (RFC 7541, 5.2)."""
+_LENGTHS = [integer(length, 7, 0) for length in range(512)]
+
+
+def _text(value: str) -> bytes:
+    """A string literal (5.2). Only printable ASCII passes: parts of it come from users, and none may end a line."""
+    if not (value.isascii() and value.isprintable()) or value != value.strip():
+        raise UnsendableHeader
     length = len(value)
-    return (bytes((length,)) if length < 127 else integer(length, 7, 0)) + value  # noqa: PLR2004 # fits the prefix
+    return (_LENGTHS[length] if length < len(_LENGTHS) else integer(length, 7, 0)) + value.encode("ascii")
 
 
-def _encoded(text: str) -> bytes:
-    """Return printable ASCII: nothing else is in a header of ours, and nothing that could end it (RFC 9113, 8.2.1)."""
-    if not (text.isascii() and text.isprintable()):
-        raise InvalidHeader("a header with characters that can't be sent")
-    return text.encode("ascii")
+@functools.lru_cache(maxsize=256)
+def _name(name: str) -> bytes:
+    """The name of a literal without indexing (6.2.2)."""
+    if not name or name != name.lower() or not name.replace("-", "").isalnum():
+        raise UnsendableHeader
+    return b"\x00" + _text(name)
 
 
 class RequestBlocks:
-    """The blocks of one connection, to be sent in the order in which they are made."""
+    """Encodes the requests of one connection, all POSTs to ``authority``.
+
+    What requests share is put into the peer's dynamic table once, and is a byte per header from then on. An entry
+    is never evicted: when the table is full it is started anew.
+    """
 
     def __init__(self, authority: str) -> None:
-        self._authority = (b":authority", _encoded(authority))
-        self._limit = DEFAULT_TABLE
-        self._entries: dict[tuple[bytes, bytes], int] = {}  # how many were inserted before it
-        self._inserted = 0
+        self._authority = authority
+        self._limit = DEFAULT_TABLE_SIZE
+        self._forget()
+        self._resizes = b""  # what the next block has to begin with
+
+    def resize(self, limit: int) -> None:
+        """The peer's SETTINGS_HEADER_TABLE_SIZE. 4.2: a smaller table is announced in the next block."""
+        limit = min(limit, DEFAULT_TABLE_SIZE)
+        if limit != self._limit:
+            self._limit = limit
+            self._restart()
+
+    def encode(self, path: str, shared: SharedHeaders, own: Sequence[Header], body_length: int) -> bytes:
+        """The block. Raises UnsendableHeader, and then the peer's table is as it was."""
+        if not path.startswith("/") or " " in path:
+            raise UnsendableHeader
+        place, digits = _text(path), b"%d" % body_length
+        last = b"".join([_name(name) + _text(value) for name, value in own]) if own else b""
+        before, after = self._known.get(shared) or self._introduce(shared)
+        return b"%b\x04%b%b\x0f\x0d%c%b%b" % (before, place, after, len(digits), digits, last)
+
+    def _introduce(self, shared: SharedHeaders) -> tuple[bytes, bytes]:
+        """What stands before and after the path, for a first use; the short form for the next ones is noted."""
+        fields = [(":authority", self._authority), *shared.fields]
+        names = [_AUTHORITY_NAME, *(_name(name) for name, _ in shared.fields)]
+        values = [_text(value) for _, value in fields]  # all encoded before anything is changed
+        self._make_room(fields)
+        resizes, self._resizes = self._resizes, b""
+        first = [self._enter(*parts) for parts in zip(fields, names, values, strict=True)]
+        short = [
+            self._by_index(field) or name + value for field, name, value in zip(fields, names, values, strict=True)
+        ]
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        self._known[shared] = _POST_HTTPS + short[0], b"".join(short[1:])
+        return resizes + _POST_HTTPS + first[0], b"".join(first[1:])
+
+    def _make_room(self, fields: list[Header]) -> None:
+        added = sum(_size(field) for field in fields if field not in self._entries)
+        if self._size + added > self._limit >= sum(map(_size, fields)):
+            self._restart()
+
+    def _enter(self, field: Header, name: bytes, value: bytes) -> bytes:
+        """By index, or else with its entry into the table (6.2.1), or else, where it does not fit, as it is (6.2.2)."""
+        indexed = self._by_index(field)
+        if indexed or self._size + _size(field) > self._limit:
+            return indexed or name + value
+        self._entries[field] = len(self._entries)
+        self._size += _size(field)
+        self._known.clear()  # every other entry has moved by one
+        return bytes((name[0] | _INDEXING,)) + name[1:] + value
+
+    def _by_index(self, field: Header) -> bytes:
+        """The newest entry has the lowest index (2.3.3); empty when there is none."""
+        position = self._entries.get(field)
+        return b"" if position is None else integer(_STATIC_ENTRIES + len(self._entries) - position, 7, 0x80)
+
+    def _restart(self) -> None:
+        """Empty the peer's table, also where the limit changed to less and back before a block told (4.2)."""
+        self._forget()
+        self._resizes = _EMPTY_TABLE + (integer(self._limit, 5, _EMPTY_TABLE[0]) if self._limit else b"")
+
+    def _forget(self) -> None:
+        self._entries: dict[Header, int] = {}
         self._size = 0
-        self._renewal = b""  # tells the peer that the table begins anew
         self._known: dict[SharedHeaders, tuple[bytes, bytes]] = {}
 
-    def limit_table(self, size: int) -> None:
-        """Take the peer's SETTINGS_HEADER_TABLE_SIZE. The next block says so (RFC 7541, 4.2)."""
-        size = min(size, DEFAULT_TABLE)
-        if size != self._limit:
-            self._limit = size
-            self._renew()
 
-    def block(self, path: str, shared: SharedHeaders, own: Sequence[Header], length: int) -> bytes:
-        """Return the block of a POST of ``length`` bytes. Raises ``InvalidHeader``, and is as before then."""
-        literals = [_literal(name, value) for name, value in own]
-        path_bytes = string(_encoded(path))
-        pseudo, regular = self._known.get(shared) or self._put(shared)
-        renewal, self._renewal = self._renewal, b""
-        return b"".join(
-            (renewal, pseudo, _PATH, path_bytes, regular, *literals, _CONTENT_LENGTH, string(b"%d" % length))
-        )
-
-    def _put(self, shared: SharedHeaders) -> tuple[bytes, bytes]:
-        """Return the parts of the block that all these requests share, inserting what is not in the table yet."""
-        fields = [(_encoded(name), _encoded(value)) for name, value in shared.fields]
-        missing = {field for field in (self._authority, *fields) if field not in self._entries}
-        if self._size + sum(map(_entry_size, missing)) > self._limit:
-            self._renew()
-        before = self._inserted
-        first = _POST + _HTTPS + self._field(self._authority), b"".join(map(self._field, fields))
-        if self._inserted != before:
-            self._known.clear()  # references count back from the newest entry
-        if len(self._known) >= _KEPT:
-            self._known.clear()
-        self._known[shared] = _POST + _HTTPS + self._field(self._authority), b"".join(map(self._field, fields))
-        return first
-
-    def _field(self, field: tuple[bytes, bytes]) -> bytes:
-        """Return a reference to the field, or the field itself, which is in the table then if it fits."""
-        at = self._entries.get(field)
-        if at is not None:
-            return integer(_STATIC_ENTRIES + self._inserted - at, 7, 0x80)
-        name, value = field
-        if self._size + _entry_size(field) > self._limit:
-            return b"\x00" + string(name) + string(value)
-        self._entries[field] = self._inserted
-        self._inserted += 1
-        self._size += _entry_size(field)
-        return b"\x40" + string(name) + string(value)
-
-    def _renew(self) -> None:
-        """Empty the table: a size of nothing, and then the size it may have."""
-        self._renewal = b"\x20" + integer(self._limit, 5, 0x20)
-        self._entries.clear()
-        self._known.clear()
-        self._inserted = self._size = 0
-
-
-def _literal(name: str, value: str) -> bytes:
-    return b"\x00" + string(_encoded(name)) + string(_encoded(value))
-
-
-def _entry_size(field: tuple[bytes, bytes]) -> int:
+def _size(field: Header) -> int:
     return len(field[0]) + len(field[1]) + _ENTRY_OVERHEAD
 
 
-class ResponseBlocks:
-    """Reads the blocks of one connection.
+class ResponseBlocks(Protocol):
+    """Decodes the header blocks of one connection's responses, all of them and in their order."""
 
-    With a ``table`` of 0 (SETTINGS_HEADER_TABLE_SIZE) each block stands for itself: equal ones are decoded once, and
-    headers when somebody looks at them. Otherwise every block has to be decoded, in order.
-    """
+    table_size: int
 
-    def __init__(self, table: int = 0) -> None:
-        self._stateless = table == 0
-        self._decoder = _decoder(table)
-        self._statuses: dict[bytes, int] = {}
+    def decode(self, block: bytes) -> tuple[int, Mapping[str, str]]:
+        """The status and the headers. Raises ConnectionBroken or StreamBroken."""
 
-    def read(self, block: bytes) -> tuple[int | None, Mapping[str, str]]:
-        """Return the status, None where there is none (trailers), and the headers. Raises ``ConnectionFault``."""
-        if not self._stateless:
-            headers = _decode(self._decoder, block)
-            return _status(headers), headers
-        first = block[1] if block[:1] == b"\x20" and len(block) > 1 else block[0] if block else 0
-        status = _STATIC_STATUS.get(first) or self._statuses.get(block)
-        if status is not None:
-            return status, _LateHeaders(block)
-        headers = _decode(self._decoder, block)
-        found = _status(headers)
-        if found is not None and len(self._statuses) < _KEPT:
-            self._statuses[block] = found
-        return found, headers
+    def skip(self, block: bytes) -> None:
+        """Take note of a block that nobody waits for. Raises ConnectionBroken."""
 
 
-class _LateHeaders(Mapping[str, str]):
-    """Headers that are decoded when somebody looks at them. What can't be decoded is as good as absent."""
+class StatelessBlocks:
+    """With a table of size 0 a block can be decoded at any time, or never: only the status is read at once."""
 
-    __slots__ = ("_block", "_headers")
+    table_size = 0
+
+    def decode(self, block: bytes) -> tuple[int, Mapping[str, str]]:
+        """Headers that can't be decoded are none: without a table they spoil nothing else."""
+        status = _STATUS_BY_INDEX.get(block[0]) if block else None
+        return _status(block) if status is None else status, LazyHeaders(block)
+
+    def skip(self, block: bytes) -> None:
+        pass
+
+
+class LazyHeaders(Mapping[str, str]):
+    """The headers of a response, decoded when first asked for."""
+
+    __slots__ = ("_block", "_fields")
 
     def __init__(self, block: bytes) -> None:
         self._block = block
-        self._headers: Mapping[str, str] | None = None
-
-    def _read(self) -> Mapping[str, str]:
-        if self._headers is None:
-            try:
-                self._headers = _decode(_decoder(0), self._block)
-            except ConnectionFault:
-                self._headers = {}
-        return self._headers
+        self._fields: dict[str, str] | None = None
 
     def __getitem__(self, name: str) -> str:
-        return self._read()[name]
+        return self._decoded()[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._read())
+        return iter(self._decoded())
 
     def __len__(self) -> int:
-        return len(self._read())
+        return len(self._decoded())
+
+    def _decoded(self) -> dict[str, str]:
+        if self._fields is None:
+            try:
+                self._fields = _regular(_decode(_tableless(), self._block))
+            except ConnectionBroken:
+                self._fields = {}
+        return self._fields
 
 
-def _decoder(table: int) -> hpack.Decoder:
-    decoder = hpack.Decoder(max_header_list_size=LARGEST_BLOCK)
-    decoder.max_allowed_table_size = decoder.header_table_size = table
+class StatefulBlocks:
+    """For peers that use their table although it should be empty: every block is decoded, at its cost."""
+
+    def __init__(self, table_size: int) -> None:
+        self.table_size = table_size
+        self._decoder = hpack.Decoder()
+        self._decoder.max_allowed_table_size = max(table_size, DEFAULT_TABLE_SIZE)
+
+    def decode(self, block: bytes) -> tuple[int, Mapping[str, str]]:
+        fields = _decode(self._decoder, block)
+        return _status_of(fields), _regular(fields)
+
+    def skip(self, block: bytes) -> None:
+        _decode(self._decoder, block)
+
+
+def _tableless() -> hpack.Decoder:
+    decoder = hpack.Decoder()
+    decoder.header_table_size = decoder.max_allowed_table_size = 0
     return decoder
 
 
-def _decode(decoder: hpack.Decoder, block: bytes) -> dict[str, str]:
+def _decode(decoder: hpack.Decoder, block: bytes) -> list[Header]:
     try:
-        fields = decoder.decode(block, raw=True)
-    except Exception as error:  # hpack lets IndexError and others through besides its own
-        raise ConnectionFault(ErrorCode.COMPRESSION_ERROR) from error
-    return {bytes(name).decode("latin-1"): bytes(value).decode("latin-1") for name, value in fields}
+        return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in decoder.decode(block, raw=True)]
+    except hpack.OversizedHeaderListError:
+        raise ConnectionBroken(ErrorCode.ENHANCE_YOUR_CALM) from None
+    except hpack.HPACKError:
+        raise ConnectionBroken(ErrorCode.COMPRESSION_ERROR) from None
 
 
-def _status(headers: Mapping[str, str]) -> int | None:
-    status = headers.get(":status", "")
-    return int(status) if len(status) == 3 and status.isascii() and status.isdigit() else None  # noqa: PLR2004 # RFC 9110, 15
+def _regular(fields: list[Header]) -> dict[str, str]:
+    return {name: value for name, value in fields if not name.startswith(":")}
+
+
+def _status_of(fields: list[Header]) -> int:
+    """RFC 9113, 8.3.2: the one pseudo-header, before all others."""
+    name, value = fields[0] if fields else ("", "")
+    if name != ":status" or len(value) != _STATUS_DIGITS or not value.isascii() or not value.isdecimal():
+        raise StreamBroken(ErrorCode.PROTOCOL_ERROR)
+    return int(value)
+
+
+def _status(block: bytes) -> int:
+    """The status where it is not the block's first byte: behind table updates, or spelled out."""
+    start = 0
+    while block.startswith(_EMPTY_TABLE, start):
+        start += 1
+    if start < len(block) - 1 and block[start] in _STATUS_NAMES:
+        return _literal_status(block[start : start + 2 + (block[start + 1] & 0x7F)])
+    return _literal_status(block[start : start + 1])
+
+
+@functools.lru_cache(maxsize=1024)
+def _literal_status(field: bytes) -> int:
+    return _status_of(_decode(_tableless(), field))

@@ -1,62 +1,88 @@
-"""One request from the call to its answer."""
+"""One request and what becomes of it."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from http import HTTPStatus
+from typing import Protocol
 
-from server.providers.transport import NotSentError, Request, Response, TransportError, UnknownOutcomeError
+from server.providers.transport import Request, Response
 
-LARGEST_ANSWER = 65_535  # bytes; also the peer's window for an answer, which is never widened
+LARGEST_ANSWER = 64 * 1024
 
 
-class Exchange:
-    """A request, and what is known of its answer. ``deadline`` is in seconds of the event loop's clock."""
+class Holder(Protocol):
+    """Whoever a request waits at: the pool's queue, or the connection it was sent on."""
 
-    __slots__ = ("body", "deadline", "future", "headers", "request", "sent_again", "status", "unsent", "window")
+    def give_up(self, exchange: Exchange) -> None:
+        """Its caller does not want the answer any more."""
 
-    def __init__(self, request: Request, deadline: float, future: asyncio.Future[Response]) -> None:
+
+class Exchange(asyncio.Future[Response]):
+    """The future of a response is the request in flight itself, so that a push costs one object and no callback.
+
+    The attributes from ``stream_id`` on are those of the stream that carries it, and are set anew for each one.
+    """
+
+    __slots__ = (
+        "body",
+        "deadline",
+        "headers",
+        "holder",
+        "received",
+        "request",
+        "resends",
+        "status",
+        "stream_id",
+        "unsent",
+        "window",
+    )
+
+    request: Request
+    deadline: float
+    holder: Holder
+    resends: int
+    stream_id: int
+    window: int  # how many bytes of the body the stream may still carry; negative after a smaller setting
+    unsent: bytes | None  # the rest of the body; None once the stream is ended from our side
+    status: int  # 0 until the response's headers are here
+    headers: Mapping[str, str]
+    body: bytes | bytearray
+    received: int  # bytes of DATA payloads, padding included
+
+    def __init__(self, request: Request, deadline: float, holder: Holder, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop=loop)
         self.request = request
         self.deadline = deadline
-        self.future = future
-        self.sent_again = 0  # times that a peer said that it did not process it
-        self.unsent = request.body  # the part of the body that flow control holds back, while it has a stream
-        self.window = 0  # what the peer takes of the body on the stream
-        self.status = 0
-        self.headers: Mapping[str, str] = {}
-        self.body = b""
+        self.holder = holder
+        self.resends = 0
 
-    def begin(self, window: int) -> None:
-        """Begin anew on a stream."""
-        self.unsent = self.request.body
+    def cancel(self, msg: object = None) -> bool:
+        """Give the request up; where it was already sent, the peer is told."""
+        if not super().cancel(msg):
+            return False
+        self.holder.give_up(self)
+        return True
+
+    def open(self, holder: Holder, stream_id: int, window: int) -> None:
+        """Begin a stream of ``holder``."""
+        self.holder = holder
+        self.stream_id = stream_id
         self.window = window
-        self.status, self.headers, self.body = 0, {}, b""
+        self.unsent = self.request.body
+        self.status = 0
+        self.body = b""
+        self.received = 0
 
-    def is_over(self, now: float) -> bool:
-        """Whether nobody waits for the answer any more."""
-        return self.deadline <= now or self.future.done()
+    def append(self, chunk: bytes) -> None:
+        """Add to the response's body; a second chunk makes it a buffer that grows without being copied."""
+        if not self.body:
+            self.body = chunk
+            return
+        if isinstance(self.body, bytes):
+            self.body = bytearray(self.body)
+        self.body += chunk
 
-    def answer(self) -> None:
-        """Give the answer as far as it came."""
-        if not self.future.done():
-            self.future.set_result(Response(self.status, self.headers, self.body))
-
-    def break_off(self, code: str) -> None:
-        """The rest of the answer will not come.
-
-        A success stands: a push that the provider took must not be sent again for the rest of the answer.
-        """
-        if HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES:
-            self.answer()
-        else:
-            self.fail(UnknownOutcomeError(code))
-
-    def fail(self, error: TransportError) -> None:
-        """Tell the caller that there is no answer."""
-        if not self.future.done():
-            self.future.set_exception(error)
-
-    def not_sent(self, code: str) -> None:
-        """Tell the caller that the peer certainly did not process the request."""
-        self.fail(NotSentError(code))
+    def complete(self) -> None:
+        """Give the caller the response."""
+        self.set_result(Response(self.status, self.headers, bytes(self.body[:LARGEST_ANSWER])))

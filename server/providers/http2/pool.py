@@ -1,248 +1,249 @@
-"""The connections to one origin: as many as the load needs, made one at a time, replaced as they end."""
+"""The transport: one origin's connections, grown under load, replaced as they break, and the queue in front of them."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
-import socket
 import ssl
 from collections import deque
 from urllib.parse import urlsplit
 
-from server.providers import tls as certificates
-from server.providers.http2.connection import Connection
+from server.providers.http2.blocks import RequestBlocks, ResponseBlocks, StatefulBlocks, StatelessBlocks
+from server.providers.http2.connection import Connection, Timing
+from server.providers.http2.dialing import Dialer
 from server.providers.http2.exchange import Exchange
-from server.providers.transport import (
-    CertificateRefusedError,
-    NotSentError,
-    Origin,
-    Request,
-    Response,
-    TransportError,
-)
+from server.providers.transport import CertificateRefusedError, NotSentError, Origin, Request
 
 _log = logging.getLogger(__name__)
-logging.getLogger("hpack").setLevel(logging.WARNING)  # it logs headers, which hold access tokens
 
-CONNECT_SECONDS = 10.0
-CLOSE_SECONDS = 5.0
-IDLE_SECONDS = 600.0
-FIRST_PAUSE = 0.1  # seconds between attempts to connect, doubled with each failure
-LONGEST_PAUSE = 5.0
-SENT_AGAIN = 3  # times a request is sent once more after a peer said that it did not process it
-TICK_SECONDS = 0.2  # how exactly deadlines are kept
+MOST_RESENDS = 3
 
-_HTTPS_PORT = 443
+_SWEEP_SECONDS = 0.05  # the shortest time between two looks at the deadlines
+_TICK_SECONDS = 1.0
+_GROW_SECONDS = 0.05  # a queue that lasts this long asks for another connection
+_FIRST_BACKOFF, _LONGEST_BACKOFF = 0.1, 10.0
 
 
 class Http2Transport:
-    """`Transport` on connections of our own. ``table`` is the size of the table for response headers.
+    """`Transport` on connections of our own.
 
-    0 lets answers be read without decoding their headers; a peer that can't do without gets the usual 4096.
+    Requests wait in one queue, first come first served. ``response_table`` is the size of the table for response
+    headers that is offered to the peer; 0 saves decoding most of them. Must be made in a running event loop.
     """
 
-    def __init__(self, origin: Origin, tls: ssl.SSLContext, table: int = 0) -> None:
-        parts = urlsplit(origin.url)
-        if parts.scheme != "https" or not parts.hostname:
-            raise ValueError("an origin is https://host[:port]")
-        self._origin = origin
-        self._host, self._port = parts.hostname, parts.port or _HTTPS_PORT
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        self._authority = host if self._port == _HTTPS_PORT else f"{host}:{self._port}"
-        self._tls = tls
-        self._table = table
+    def __init__(
+        self, origin: Origin, tls: ssl.SSLContext, *, response_table: int = 0, timing: Timing | None = None
+    ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._connections: list[Connection] = []
+        self._origin = origin
+        self._authority = urlsplit(origin.url).netloc
+        self._response_table = response_table
+        self._timing = timing or Timing()
+        self._dialer = Dialer(origin.url, tls, self._make, self._timing.connect)
+        self._dialing: asyncio.Task[None] | None = None
+        self._failures = 0  # connections in a row that gave no answer
+        self._open: list[Connection] = []
+        self._leaving: set[Connection] = set()  # retired ones, until they are lost
         self._waiting: deque[Exchange] = deque()
-        self._connecting: asyncio.Task[None] | None = None
-        self._attempts = 0  # to connect; picks the address
-        self._failed = 0  # attempts in a row
-        self._timer: asyncio.TimerHandle | None = None
         self._closed = False
-        self._idle = asyncio.Event()
+        self._sweep_at = math.inf
+        self._sweeping: asyncio.TimerHandle | None = None
+        self._ticking: asyncio.TimerHandle | None = None
+        self._growing: asyncio.TimerHandle | None = None
+        self._serving = False
 
-    def post(self, request: Request, deadline: float) -> asyncio.Future[Response]:
-        """As ``Transport`` says."""
-        exchange = Exchange(request, deadline, self._loop.create_future())
+    def post(self, request: Request, deadline: float) -> Exchange:
+        exchange = Exchange(request, deadline, self, self._loop)
+        if deadline < self._sweep_at:
+            self._sweep_by(deadline)
         if self._closed:
-            exchange.not_sent("TRANSPORT_CLOSED")
-            return exchange.future
-        connection = None if self._waiting else self._with_room()
-        if connection is not None:
-            connection.begin(exchange)
-        else:
-            self._waiting.append(exchange)
-            self._grow()
-        if self._timer is None:
-            self._timer = self._loop.call_later(TICK_SECONDS, self._tick)
-        return exchange.future
+            exchange.set_exception(NotSentError("TRANSPORT_CLOSED"))
+            return exchange
+        if not self._waiting:
+            for connection in self._open:
+                if connection.can_start():
+                    connection.start(exchange)
+                    return exchange
+        self._waiting.append(exchange)
+        self._serve()
+        return exchange
 
     def renew(self) -> None:
-        """As ``Transport`` says."""
-        for connection in list(self._connections):
+        for connection in list(self._open):
             connection.retire()
 
     async def aclose(self) -> None:
-        """As ``Transport`` says."""
         self._closed = True
-        self._note_idle()
-        await self._idle.wait()
-        if self._connecting is not None:
-            self._connecting.cancel()
-            await asyncio.wait([self._connecting])
-        for connection in list(self._connections):
-            connection.close()
-        try:
-            async with asyncio.timeout(CLOSE_SECONDS):
-                await asyncio.gather(*(connection.gone.wait() for connection in self._connections))
-        except TimeoutError:
-            for connection in list(self._connections):
-                connection.abort()
-        if self._timer is not None:
-            self._timer.cancel()
+        while unanswered := self._exchanges():
+            await asyncio.wait(unanswered)
+        if self._dialing is not None:
+            self._dialing.cancel()
+            await asyncio.wait([self._dialing])
+        await self._close_connections()
+        for timer in (self._sweeping, self._ticking, self._growing):
+            if timer is not None:
+                timer.cancel()
 
-    # What connections say
+    # What connections tell
 
-    def unprocessed(self, exchange: Exchange, code: str) -> None:
-        """Send it on another connection, a few times."""
-        if exchange.future.done():
+    def has_room(self, connection: Connection) -> None:
+        """Give it the requests that waited longest."""
+        waiting = self._waiting
+        while waiting and connection.can_start():
+            exchange = waiting.popleft()
+            if not exchange.done():
+                connection.start(exchange)
+
+    def not_sent(self, exchange: Exchange, error: NotSentError) -> None:
+        """Send it again, before all others, a few times."""
+        if exchange.resends >= MOST_RESENDS or isinstance(error, CertificateRefusedError):
+            exchange.set_exception(error)
             return
-        exchange.sent_again += 1
-        if exchange.sent_again > SENT_AGAIN:
-            exchange.not_sent(code)
-            return
+        exchange.resends += 1
+        exchange.holder = self
         self._waiting.appendleft(exchange)
+        if not self._serving:
+            self._serving = True
+            self._loop.call_soon(self._serve)
 
-    def changed(self) -> None:
-        """Begin what waits, where there is room, and look for more room."""
-        if self._waiting:
-            self._begin_waiting()
-        if self._closed:
-            self._note_idle()
+    def was_retired(self, connection: Connection) -> None:
+        if connection in self._open:
+            self._open.remove(connection)
+            self._leaving.add(connection)
 
-    def _begin_waiting(self) -> None:
-        while self._waiting and (connection := self._with_room()) is not None:
-            exchange = self._waiting.popleft()
-            if not exchange.future.done():
-                connection.begin(exchange)
-        if self._waiting:
-            self._grow()
+    def was_lost(self, connection: Connection) -> None:
+        if connection in self._leaving:
+            self._leaving.remove(connection)
+            self._failures = 0 if connection.answered else self._failures + 1
+            self._find_room()
 
-    def _with_room(self) -> Connection | None:
-        for connection in self._connections:
-            if connection.room() > 0:
-                return connection
-        return None
+    def give_up(self, exchange: Exchange) -> None:
+        """Cancelled while it waited: it leaves the queue when its turn comes, or at the next look at the deadlines."""
 
-    def _note_idle(self) -> None:
-        if not self._waiting and not any(connection.active for connection in self._connections):
-            self._idle.set()
+    # The queue and its deadlines
 
-    # Connecting
+    def _serve(self) -> None:
+        self._serving = False
+        for connection in self._open:
+            self.has_room(connection)
+        self._find_room()
+
+    def _exchanges(self) -> list[Exchange]:
+        """All requests without an answer."""
+        waiting = [exchange for exchange in self._waiting if not exchange.done()]
+        return waiting + [e for connection in self._connections() for e in connection.exchanges()]
+
+    def _sweep_by(self, deadline: float) -> None:
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+        self._sweep_at = deadline
+        self._sweeping = self._loop.call_at(deadline, self._sweep)
+
+    def _sweep(self) -> None:
+        """End what has come to its deadline, and look again when the next one is due."""
+        now = self._loop.time()
+        self._expire_waiting(now)
+        for connection in self._connections():
+            connection.expire(now)
+        self._sweeping, self._sweep_at = None, math.inf
+        earliest = min((exchange.deadline for exchange in self._exchanges()), default=math.inf)
+        if earliest < math.inf:
+            self._sweep_by(max(earliest, now + _SWEEP_SECONDS))
+
+    def _expire_waiting(self, now: float) -> None:
+        code = "NO_STREAM_IN_TIME" if self._open else "NO_CONNECTION_IN_TIME"
+        kept: deque[Exchange] = deque()
+        for exchange in self._waiting:
+            if exchange.done():
+                continue
+            if exchange.deadline > now:
+                kept.append(exchange)
+            else:
+                exchange.set_exception(NotSentError(code))
+        self._waiting = kept
+
+    # The connections
+
+    def _make(self) -> Connection:
+        responses: ResponseBlocks = StatefulBlocks(self._response_table) if self._response_table else StatelessBlocks()
+        origin = self._origin
+        return Connection(self, RequestBlocks(self._authority), responses, origin.streams, proof=origin.proof)
+
+    def _connections(self) -> list[Connection]:
+        return [*self._open, *self._leaving]
+
+    def _find_room(self) -> None:
+        """See that what waits gets a connection: at once where there is none, soon where all are full."""
+        if not self._waiting or self._dialing is not None:
+            return
+        if not self._open:
+            self._dial()
+        elif self._growing is None and len(self._open) < self._origin.connections:
+            self._growing = self._loop.call_later(_GROW_SECONDS, self._grow)
 
     def _grow(self) -> None:
-        """Connect once more, unless that is under way, or there are enough, or one has yet to prove itself."""
-        usable = [connection for connection in self._connections if not connection.draining]
-        enough = len(usable) >= self._origin.connections or any(not connection.proven for connection in usable)
-        if self._connecting is None and not enough:
-            self._connecting = self._loop.create_task(self._connect(), name="connect")
+        self._growing = None
+        if self._waiting and self._dialing is None and all(connection.is_full() for connection in self._open):
+            self._dial()
+
+    def _dial(self) -> None:
+        self._dialing = self._loop.create_task(self._connect(), name="http2 connection")
 
     async def _connect(self) -> None:
+        """One connection, or the reason for those who waited for it. Never two at a time."""
         try:
-            if self._failed:
-                pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (self._failed - 1))
-                await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 # spreads load
-            connection = await self._connected()
-        except TransportError as error:
-            self._failed += 1
-            failure: TransportError | None = error
+            await asyncio.sleep(self._backoff())
+            connection = await self._dialer.dial()
+        except NotSentError as error:
+            self._dialing = None
+            self._failures += 1
+            self._fail_waiting(error)
         else:
-            self._failed = 0
-            self._connections.append(connection)
-            failure = None
-        finally:
-            self._connecting = None
-        if failure is not None:
-            self._fail_waiting(failure)
-        self.changed()
+            self._dialing = None
+            self._admit(connection)
 
-    async def _connected(self) -> Connection:
-        """Return a connection whose peer has said its settings. Raises ``NotSentError``."""
-        try:
-            async with asyncio.timeout(CONNECT_SECONDS):
-                return await self._handshake(await self._address())
-        except TimeoutError:
-            raise NotSentError("NO_CONNECTION_IN_TIME") from None
-        except ssl.SSLError as error:
-            if certificates.refuses_ours(error):
-                raise CertificateRefusedError("CLIENT_CERTIFICATE_REFUSED") from None
-            raise NotSentError("TLS_FAILED") from None
-        except Exception as error:  # noqa: BLE001 # a task nobody would hear of, and requests that wait for it
-            if not isinstance(error, OSError):
-                _log.warning("unexpected %s while connecting", type(error).__name__)
-            raise NotSentError("CONNECT_FAILED") from None
+    def _backoff(self) -> float:
+        """Seconds to wait, with full jitter, since the connections before this one were of no use."""
+        if not self._failures or any(connection.answered for connection in self._open):
+            return 0.0
+        return random.uniform(0, min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2.0**self._failures))  # noqa: S311  # no secret
 
-    async def _address(self) -> str:
-        """Return one of the host's addresses, asked for anew each time and another one after each attempt."""
-        found = await self._loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
-        addresses = list(dict.fromkeys(str(each[4][0]) for each in found))
-        address = addresses[self._attempts % len(addresses)]
-        self._attempts += 1
-        return address
-
-    async def _handshake(self, address: str) -> Connection:
-        origin = self._origin
-        self._tls.set_alpn_protocols(["h2"])
-        transport, connection = await self._loop.create_connection(
-            lambda: Connection(self, self._authority, origin.streams, proof=origin.proof, table=self._table),
-            address,
-            self._port,
-            ssl=self._tls,
-            server_hostname=self._host,
-        )
-        try:
-            _check_protocol(transport)
-            await connection.ready
-        except BaseException:
-            transport.abort()
-            raise
-        return connection
-
-    def _fail_waiting(self, error: TransportError) -> None:
-        """Tell those who waited for a connection, where there is no other that they could wait for."""
-        if any(not connection.draining for connection in self._connections):
+    def _fail_waiting(self, error: NotSentError) -> None:
+        _log.warning("no connection to %s: %s", self._authority, error.code)
+        if self._open:
             return
         waiting, self._waiting = self._waiting, deque()
         for exchange in waiting:
-            exchange.fail(type(error)(error.code))
+            if not exchange.done():
+                exchange.set_exception(type(error)(error.code))
 
-    # Time
+    def _admit(self, connection: Connection) -> None:
+        if connection.lost.done():
+            self._failures += 1
+        elif connection.retired:
+            self._leaving.add(connection)
+        else:
+            self._open.append(connection)
+        if self._ticking is None:
+            self._tick()
+        self._serve()
 
     def _tick(self) -> None:
-        """Keep the deadlines, and close what nobody needs."""
-        self._timer = None
         now = self._loop.time()
-        self._connections = [connection for connection in self._connections if not connection.closed]
-        for connection in self._connections:
-            if not connection.active and now - connection.used_at > IDLE_SECONDS:
-                connection.retire()
-            connection.check(now)
-        self._give_up_waiting(now)
-        self.changed()
-        if self._connections or self._waiting:
-            self._timer = self._loop.call_later(TICK_SECONDS, self._tick)
+        for connection in self._connections():
+            connection.look_after(now, self._timing)
+        more = self._open or self._leaving
+        self._ticking = self._loop.call_later(_TICK_SECONDS, self._tick) if more else None
 
-    def _give_up_waiting(self, now: float) -> None:
-        waiting, self._waiting = self._waiting, deque()
-        code = "NO_STREAM_IN_TIME" if self._connections else "NO_CONNECTION_IN_TIME"
-        for exchange in waiting:
-            if exchange.is_over(now):
-                exchange.not_sent(code)
-            else:
-                self._waiting.append(exchange)
-
-
-def _check_protocol(transport: asyncio.Transport) -> None:
-    if transport.get_extra_info("ssl_object").selected_alpn_protocol() != "h2":
-        raise ConnectionResetError("the peer speaks no HTTP/2")
+    async def _close_connections(self) -> None:
+        connections = self._connections()
+        for connection in connections:
+            connection.close()
+        if connections:
+            _, late = await asyncio.wait([connection.lost for connection in connections], timeout=self._timing.close)
+            for connection in connections:
+                if connection.lost in late:
+                    connection.abort()
+            await asyncio.wait([connection.lost for connection in connections])

@@ -66,17 +66,21 @@ cross join lateral (
   where account_id = c.account_id and operation_id = c.operation_id and batch_no = c.batch_no limit 1) b
 
 -- name: credentials
--- The credentials of a job: those that its send named and that still exist, else the defaults of its app.
-select credential_id, version, credential_type, sealed
-from credentials
-where account_id = $1
-  and (credential_id = any(array[$3, $4]::uuid[])
-       or (app_id = $2 and is_default and ((credential_type = 1 and $3::uuid is null)
-                                           or (credential_type in (2, 3) and $4::uuid is null))))
+-- The credentials of a job: those that its send named and that still exist, else the defaults of its app. One named for
+-- Apple's production has the app's default for development beside it; one named for development stays alone.
+select c.credential_id, c.version, c.credential_type, c.sealed
+from credentials c
+left join credentials named on named.account_id = $1 and named.credential_id = $4::uuid
+where c.account_id = $1
+  and (c.credential_id = any(array[$3, $4]::uuid[])
+       or (c.app_id = $2 and c.is_default and ((c.credential_type = 1 and $3::uuid is null)
+                                               or (c.credential_type in (2, 3) and $4::uuid is null)
+                                               or (c.credential_type = 3 and named.credential_type = 2))))
 
 -- name: expand
 -- One row per device of each user, and one without a device where there is none.
-select r.index, u.user_id is not null as known, u.deleted_at is not null as deleted, d.provider, d.token
+select r.index, u.user_id is not null as known, u.deleted_at is not null as deleted, d.provider, d.token,
+       d.environment
 from unnest($3::integer[], $4::uuid[]) as r (index, user_id)
 left join users u on u.account_id = $1 and u.user_id = r.user_id
 left join devices d on d.account_id = $1 and d.user_id = r.user_id and d.app_id = $2 and u.deleted_at is null
@@ -193,20 +197,27 @@ select job.account_id, job.operation_id, job.batch_no, job.lane, clock_timestamp
        case when cardinality(half.indexes) > 1 then $6 else 0 end, half.indexes, job.progress, job.lost
 from job, (values ($4::integer[]), ($5::integer[])) as half (indexes)
 
--- name: remove_dead
--- Devices that a provider declared dead, unless registered again since. Answers the registrations they were in.
--- Locked in one order first, so that two workers with the same devices can't block each other.
-with dead as materialized (
-  select d.account_id, d.app_id, d.provider, d.token_hash
+-- name: judge_devices
+-- What providers said of devices that were not registered again since: with an environment it is noted, without one the
+-- device is dead and removed. Answers the registrations that the removed were in. All are locked first, in one order, so
+-- that two workers with the same devices can't block each other.
+with judged as materialized (
+  select d.account_id, d.app_id, d.provider, d.token_hash, judged.environment
   from devices d
-  join unnest($3::smallint[], $4::bytea[], $5::timestamptz[]) as dead (provider, token_hash, since)
-    on d.provider = dead.provider and d.token_hash = dead.token_hash and d.registered_at <= dead.since
+  join unnest($3::smallint[], $4::bytea[], $5::timestamptz[], $6::smallint[])
+       as judged (provider, token_hash, since, environment)
+    on d.provider = judged.provider and d.token_hash = judged.token_hash and d.registered_at <= judged.since
   where d.account_id = $1 and d.app_id = $2
   order by d.provider, d.token_hash
-  for update of d)
-delete from devices d using dead
-where d.account_id = dead.account_id and d.app_id = dead.app_id
-  and d.provider = dead.provider and d.token_hash = dead.token_hash
+  for update of d),
+learned as (
+  update devices d set environment = judged.environment from judged
+  where judged.environment is not null and d.environment is distinct from judged.environment
+    and d.account_id = judged.account_id and d.app_id = judged.app_id
+    and d.provider = judged.provider and d.token_hash = judged.token_hash)
+delete from devices d using judged
+where judged.environment is null and d.account_id = judged.account_id and d.app_id = judged.app_id
+  and d.provider = judged.provider and d.token_hash = judged.token_hash
 returning d.registration_id
 
 -- name: lock_registrations

@@ -183,6 +183,25 @@ def test_the_programs_commands_become_the_programs(
     assert seen == [(sys.executable, [sys.executable, "-m", *became])]
 
 
+def test_bench_becomes_the_benchmarks_of_the_checkout(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    seen: list[Any] = []
+    monkeypatch.setattr(os, "execv", lambda *command: seen.append((Path.cwd(), command)))
+    monkeypatch.chdir(tmp_path)  # and back, once the test is over
+
+    CliRunner().invoke(app, ["bench", "accept", "--quick", "--help"])
+
+    root = Path(__file__).parents[3]
+    program = [sys.executable, "-m", "tests.benchmarks", "accept", "--quick", "--help"]
+    assert seen == [(root, (sys.executable, program))]
+
+
+def test_bench_says_that_it_needs_a_checkout(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("client.__main__.__file__", str(tmp_path / "client" / "__main__.py"))
+    result = CliRunner().invoke(app, ["bench"])
+    assert result.exit_code == 1
+    assert f"{tmp_path} is no checkout of the project" in result.stderr
+
+
 def test_help_needs_neither_grpc_nor_rich_progress() -> None:
     program = (
         "import sys, json, client.__main__ as m\n"

@@ -14,10 +14,12 @@ from server.domain.delivery import (
     DeviceState,
     RecipientState,
     call_off,
+    can_wait,
     dead_device,
     expire,
     settle,
 )
+from server.domain.devices import Environment
 from server.domain.operations import Status
 from server.domain.outcomes import Accepted, CredentialRefused, NotSent, Outcome, Rejected, Scope, Throttled, Unknown
 from server.domain.pushes import Provider
@@ -99,6 +101,32 @@ def test_a_device_whose_credential_was_refused_waits_for_the_credential_and_not_
     device = _device()
     settle(device, CredentialRefused("401"), _NOW, _TOMORROW)
     assert (device.not_before, device.reason, device.decided) == (None, Reason.CREDENTIAL_REJECTED, False)
+
+
+def _turned() -> DeviceState:
+    device = DeviceState(Provider.APN, "c0ffee")
+    device.refuse_in(Environment.PRODUCTION, "BadDeviceToken")
+    return device
+
+
+def test_a_device_in_its_second_environment_is_begun_and_its_backoff_begins_there() -> None:
+    device = _turned()
+    assert _recipient(device).begun
+    settle(device, NotSent("CONNECT"), _NOW, _TOMORROW)
+    assert (device.attempts, device.tries) == (1, 1)
+
+
+def test_a_refused_credential_of_the_second_environment_leaves_what_the_first_one_said() -> None:
+    """The token is unknown to production; work is not held for weeks on the chance that it is of development."""
+    called, resting, throttled = _turned(), _turned(), _turned()
+    settle(called, CredentialRefused("403"), _NOW, _TOMORROW)
+    soon = _NOW + timedelta(seconds=30)
+    assert not can_wait(resting, soon, _TOMORROW, Reason.CREDENTIAL_REJECTED)
+    assert can_wait(throttled, soon, _TOMORROW, Reason.EXPIRED)
+    for device in (called, resting):
+        assert (device.status, device.reason, device.code) == (Status.FAILED, Reason.INVALID_TOKEN, "BadDeviceToken")
+    assert (called.attempts, resting.attempts) == (2, 1)
+    assert not throttled.decided
 
 
 @given(st.lists(st.sampled_from(_AGAIN), max_size=30), st.sampled_from(_FINAL), st.integers(0, 100_000))

@@ -7,6 +7,7 @@ import pytest
 
 from server.domain.outcomes import Accepted, CredentialRefused, NotSent, Outcome, Rejected, Scope, Throttled
 from server.domain.reasons import Reason
+from server.providers.apns import answers
 from server.providers.apns.answers import outcome
 from server.providers.transport import Response
 
@@ -61,33 +62,45 @@ CASES: list[tuple[int, str, Outcome]] = [
 @pytest.mark.parametrize(("status", "reason", "expected"), CASES)
 def test_outcome(status: int, reason: str, expected: Outcome) -> None:
     body = json.dumps({"reason": reason}).encode()
-    assert outcome(Response(status, {}, body), NOW) == expected
+    assert outcome(Response(status, {}, body), "7", NOW) == expected
 
 
 def test_accepted_answers_with_the_id() -> None:
-    assert outcome(Response(200, {"apns-id": "42"}, b""), NOW) == Accepted("42")
+    assert outcome(Response(200, {}, b""), "7", NOW) == Accepted("7")
 
 
 @pytest.mark.parametrize("reason", ["Unregistered", "ExpiredToken"])
 def test_gone_device_is_dead_since_apples_milliseconds(reason: str) -> None:
     body = json.dumps({"reason": reason, "timestamp": 1_799_999_999_123}).encode()
     since = dt.datetime(2027, 1, 15, 7, 59, 59, 123_000, dt.UTC)
-    assert outcome(Response(410, {}, body), NOW) == dead(Reason.UNREGISTERED, reason, since)
+    assert outcome(Response(410, {}, body), "7", NOW) == dead(Reason.UNREGISTERED, reason, since)
 
 
 @pytest.mark.parametrize("timestamp", ["null", "1e300", "-1e300"])
 def test_gone_device_without_a_usable_time(timestamp: str) -> None:
     body = f'{{"reason":"Unregistered","timestamp":{timestamp}}}'.encode()
-    assert outcome(Response(410, {}, body), NOW) == dead(Reason.UNREGISTERED, "Unregistered")
+    assert outcome(Response(410, {}, body), "7", NOW) == dead(Reason.UNREGISTERED, "Unregistered")
 
 
 def test_retry_after_is_heeded() -> None:
-    found = outcome(Response(503, {"retry-after": "30"}, b'{"reason":"Shutdown"}'), NOW)
+    found = outcome(Response(503, {"retry-after": "30"}, b'{"reason":"Shutdown"}'), "7", NOW)
     assert found == Throttled("Shutdown", 30.0, Scope.CREDENTIAL)
 
 
 @pytest.mark.parametrize("body", [b"", b"null", b"[]", b"\xff", b"<html>", b'{"reason":7}', b'{"reason":"a b"}'])
 def test_body_without_a_reason(body: bytes) -> None:
-    assert outcome(Response(502, {}, body), NOW) == Throttled("HTTP_502", None, Scope.DEVICE)
-    assert outcome(Response(302, {}, body), NOW) == NotSent("HTTP_302")
-    assert outcome(Response(403, {}, body), NOW) == CredentialRefused("HTTP_403")
+    assert outcome(Response(502, {}, body), "7", NOW) == Throttled("HTTP_502", None, Scope.DEVICE)
+    assert outcome(Response(302, {}, body), "7", NOW) == NotSent("HTTP_302")
+    assert outcome(Response(403, {}, body), "7", NOW) == CredentialRefused("HTTP_403")
+
+
+_NAMED_BY_THE_CODE = {*answers._DEAD_TOKENS, *answers._PAYLOAD_ERRORS}  # noqa: SLF001  # the tables themselves
+
+
+@pytest.mark.parametrize("reason", sorted({reason for _, reason, _ in CASES} | _NAMED_BY_THE_CODE | {"Unregistered"}))
+@pytest.mark.parametrize("status", [400, 403, 404, 405, 413, 429, 500, 503])
+def test_i10_only_two_reasons_of_a_400_kill_a_device(status: int, reason: str) -> None:
+    """And a 410, whatever it gives as its reason. No other answer may cost anybody a device."""
+    found = outcome(Response(status, {}, json.dumps({"reason": reason}).encode()), "7", NOW)
+    kills = isinstance(found, Rejected) and found.device_dead
+    assert kills == (status == 400 and reason in {"BadDeviceToken", "DeviceTokenNotForTopic"})

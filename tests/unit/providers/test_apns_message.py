@@ -12,20 +12,20 @@ import pytest
 from server.domain.outcomes import Rejected
 from server.domain.pushes import Content, InterruptionLevel, Presentation, Priority, Push
 from server.domain.reasons import Reason
-from server.providers.apns.message import Request, request
+from server.providers.apns.message import Message, compose
 
 ID = UUID("01920000-0000-7000-8000-000000000001")
 PLAIN = Push(ID, "F00D", Content(title="Hi", body="There"), Presentation())
 
 
-def made(push: Push) -> Request:
-    found = request(push)
-    assert isinstance(found, Request)
+def made(push: Push) -> Message:
+    found = compose(push)
+    assert isinstance(found, Message)
     return found
 
 
-def headers(request: Request) -> dict[str, str]:
-    return dict((*request.kind, *request.own))
+def kind_of(push: Push) -> tuple[str, str]:
+    return made(push).push_type, made(push).priority
 
 
 def payload(push: Push) -> Any:
@@ -35,12 +35,8 @@ def payload(push: Push) -> Any:
 def test_plain_request() -> None:
     found = made(PLAIN)
     assert found.path == "/3/device/f00d"
-    assert headers(found) == {
-        "apns-id": str(ID),
-        "apns-push-type": "alert",
-        "apns-priority": "10",
-        "apns-collapse-id": str(ID),
-    }
+    assert (found.push_id, found.push_type, found.priority) == (str(ID), "alert", "10")
+    assert found.own == (("apns-id", str(ID)), ("apns-collapse-id", str(ID)))
     assert json.loads(found.body) == {"aps": {"alert": {"title": "Hi", "body": "There"}}, "pharosPushId": str(ID)}
 
 
@@ -65,10 +61,9 @@ def test_request_with_everything() -> None:
     )
     expires_at = dt.datetime.fromtimestamp(1_800_000_000.9, dt.UTC)
     found = made(Push(ID, "f00d", content, presentation, expires_at))
-    assert headers(found) == {
+    assert (found.push_type, found.priority) == ("alert", "5")
+    assert dict(found.own) == {
         "apns-id": str(ID),
-        "apns-push-type": "alert",
-        "apns-priority": "5",
         "apns-collapse-id": "order-42",
         "apns-expiration": "1800000000",
     }
@@ -92,16 +87,15 @@ def test_request_with_everything() -> None:
 
 def test_background_push() -> None:
     push = replace(PLAIN, content=Content(data={"sync": "1"}), presentation=Presentation(content_available=True))
-    assert headers(made(push))["apns-push-type"] == "background"
-    assert headers(made(push))["apns-priority"] == "5"
-    assert "apns-collapse-id" not in headers(made(push))
+    assert kind_of(push) == ("background", "5")
+    assert made(push).own == (("apns-id", str(ID)),)
     assert payload(push)["aps"] == {"content-available": 1}
 
 
 @pytest.mark.parametrize("shown", [{"badge": 1}, {"sound": "ping"}])
 def test_push_that_badges_or_sounds_is_no_background_push(shown: dict[str, Any]) -> None:
     push = replace(PLAIN, content=Content(), presentation=Presentation(content_available=True, **shown))
-    assert headers(made(push))["apns-push-type"] == "alert"
+    assert made(push).push_type == "alert"
 
 
 def test_category_goes_before_the_click_action() -> None:
@@ -112,7 +106,7 @@ def test_category_goes_before_the_click_action() -> None:
 @pytest.mark.parametrize("key", ["x" * 65, "ключ", "line\r\nbreak", "", "a b"])
 def test_collapse_key_that_is_no_header_value_goes_by_its_hash(key: str) -> None:
     def collapse_id(key: str) -> str:
-        return headers(made(replace(PLAIN, presentation=Presentation(collapse_key=key))))["apns-collapse-id"]
+        return dict(made(replace(PLAIN, presentation=Presentation(collapse_key=key))).own)["apns-collapse-id"]
 
     assert re.fullmatch("[0-9a-f]{64}", collapse_id(key))
     assert collapse_id(key) == collapse_id(key) != collapse_id(f"{key}{key}!")
@@ -120,7 +114,7 @@ def test_collapse_key_that_is_no_header_value_goes_by_its_hash(key: str) -> None
 
 def test_longest_collapse_key_stays_as_it_is() -> None:
     push = replace(PLAIN, presentation=Presentation(collapse_key="x" * 64))
-    assert headers(made(push))["apns-collapse-id"] == "x" * 64
+    assert dict(made(push).own)["apns-collapse-id"] == "x" * 64
 
 
 def test_token_can_not_leave_its_place_in_the_path() -> None:
@@ -130,10 +124,10 @@ def test_token_can_not_leave_its_place_in_the_path() -> None:
 def test_payload_limit_is_4096_bytes() -> None:
     room = 4096 - len(made(replace(PLAIN, content=Content(body=""))).body)
     assert len(made(replace(PLAIN, content=Content(body="x" * room))).body) == 4096
-    too_large = request(replace(PLAIN, content=Content(body="x" * (room + 1))))
+    too_large = compose(replace(PLAIN, content=Content(body="x" * (room + 1))))
     assert too_large == Rejected(Reason.PAYLOAD_TOO_LARGE, "PayloadTooLarge", called=False)
 
 
 def test_half_a_surrogate_pair_is_refused() -> None:
-    found = request(replace(PLAIN, content=Content(title="\ud83d")))
+    found = compose(replace(PLAIN, content=Content(title="\ud83d")))
     assert found == Rejected(Reason.PAYLOAD_REJECTED, "InvalidUnicode", called=False)

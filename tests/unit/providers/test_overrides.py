@@ -12,7 +12,7 @@ import pytest
 from server.domain.outcomes import Rejected
 from server.domain.pushes import Content, Measured, Presentation, Provider, Push
 from server.domain.reasons import Reason
-from server.providers.apns.message import Request, request
+from server.providers.apns.message import Message, compose
 from server.providers.fcm.message import body
 from server.providers.measuring import measure
 from server.providers.overrides import merged
@@ -29,8 +29,8 @@ def _fcm(overrides: dict[str, Any]) -> dict[str, Any]:
 
 
 def _apn(overrides: dict[str, Any]) -> dict[str, Any]:
-    made = request(replace(PLAIN, overrides=overrides))
-    assert isinstance(made, Request)
+    made = compose(replace(PLAIN, overrides=overrides))
+    assert isinstance(made, Message)
     payload: dict[str, Any] = json.loads(made.body)
     return payload
 
@@ -84,7 +84,7 @@ def test_overrides_count_towards_the_limit() -> None:
         Reason.PAYLOAD_TOO_LARGE, "MESSAGE_TOO_BIG", called=False
     )
     assert isinstance(body(replace(PLAIN, overrides={"android": {"notification": {"x": large}}}), 0.0), bytes)
-    assert request(replace(PLAIN, overrides={"x": large})) == Rejected(
+    assert compose(replace(PLAIN, overrides={"x": large})) == Rejected(
         Reason.PAYLOAD_TOO_LARGE, "PayloadTooLarge", called=False
     )
 
@@ -99,8 +99,8 @@ def test_what_is_measured_is_what_would_be_sent(provider: Provider, overrides: d
         assert found.body == body(push, 0.0)
         assert found.size == len("HiTherekv") + len("pharosPushId") + len(str(ID))
     else:
-        sent = request(push)
-        assert isinstance(sent, Request)
+        sent = compose(push)
+        assert isinstance(sent, Message)
         assert (found.body, found.size) == (sent.body, len(sent.body))
     assert (found.limit, found.fits) == (4096, True)
 

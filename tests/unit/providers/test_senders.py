@@ -14,7 +14,7 @@ import pytest
 
 from server.domain.credentials import CredentialContent, CredentialType, SealedCredential, seal_context
 from server.domain.outcomes import Accepted, CredentialRefused, NotSent, Rejected, Scope, Throttled, Unknown
-from server.domain.pushes import Content, Presentation, Push
+from server.domain.pushes import Content, Presentation, Priority, Push
 from server.domain.reasons import Reason
 from server.providers.apns.sender import ApnsSender
 from server.providers.apns.token import ProviderToken
@@ -25,13 +25,21 @@ from server.providers.fcm.oauth import AccessTokens
 from server.providers.fcm.sender import FcmSender
 from server.providers.sealing import Sealer
 from server.providers.senders import Senders
-from server.providers.transport import CertificateRefusedError, NotSentError, Request, Response, UnknownOutcomeError
+from server.providers.transport import (
+    CertificateRefusedError,
+    NotSentError,
+    Origin,
+    Request,
+    Response,
+    SharedHeaders,
+    UnknownOutcomeError,
+)
 
 NOW = 1_800_000_000.0
 TIMEOUT = 5.0
 PUSH = Push(UUID(int=7), "f00d", Content(title="Hi"), Presentation())
 TOO_LARGE = replace(PUSH, content=Content(body="x" * 5000))
-GOOD = Response(200, {"apns-id": "42"}, b'{"name":"projects/demo/messages/1"}')
+GOOD = Response(200, {}, b'{"name":"projects/demo/messages/1"}')
 EXPIRED = Response(403, {}, b'{"reason":"ExpiredProviderToken"}')
 UNAUTHENTICATED = Response(401, {}, b'{"error":{"status":"UNAUTHENTICATED"}}')
 
@@ -42,12 +50,14 @@ class ScriptedTransport:
     def __init__(self, *answers: Response | Exception) -> None:
         self.answers = list(answers) or [GOOD]
         self.posts: list[tuple[str, dict[str, str], bytes]] = []
+        self.shared: list[SharedHeaders] = []
         self.deadlines: list[float] = []
         self.renewals = 0
         self.closed = asyncio.Event()
 
     async def post(self, request: Request, deadline: float) -> Response:
         self.posts.append((request.path, dict((*request.shared.fields, *request.own)), request.body))
+        self.shared.append(request.shared)
         self.deadlines.append(deadline)
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
@@ -131,6 +141,7 @@ async def test_fcm_pushes_share_the_token(fcm: Any, google: Google) -> None:
     sender = fcm(transport)
     await asyncio.gather(*(sender.send(PUSH) for _ in range(20)))
     assert set(transport.authorizations()) == {"Bearer t1"}
+    assert len(set(transport.shared)) == 1
     assert google.asked == 1
 
 
@@ -201,6 +212,21 @@ async def test_apns_push(apns: Any) -> None:
     kind, token = headers["authorization"].split()
     assert kind == "bearer"
     assert jwt.get_unverified_header(token)["kid"] == "ABC123DEFG"
+
+
+async def test_apns_pushes_of_one_kind_share_their_headers(apns: Any, clock: Clock) -> None:
+    clock.now -= clock.now % 2400
+    transport = ScriptedTransport()
+    sender = apns(transport)
+    low = replace(PUSH, presentation=Presentation(priority=Priority.LOW))
+    for push in (PUSH, low, PUSH, replace(low, token="beef")):
+        await sender.send(push)
+    high, slow, again, slow_again = transport.shared
+    assert (high is again, slow is slow_again, high is slow) == (True, True, False)
+    clock.now += 2400
+    await sender.send(PUSH)
+    assert transport.shared[-1] is not high
+    assert len(set(transport.authorizations())) == 2
 
 
 async def test_apns_push_with_a_certificate_has_no_token() -> None:
@@ -274,13 +300,13 @@ def sealed(sealer: Sealer, contents: dict[CredentialType, CredentialContent]) ->
 
 
 @pytest.fixture
-def opened() -> list[tuple[str, ScriptedTransport]]:
+def opened() -> list[tuple[Origin, ScriptedTransport]]:
     return []
 
 
 @pytest.fixture
-async def senders(sealer: Sealer, opened: list[tuple[str, ScriptedTransport]]) -> AsyncIterator[Senders]:
-    def connect(origin: str, _: object) -> ScriptedTransport:
+async def senders(sealer: Sealer, opened: list[tuple[Origin, ScriptedTransport]]) -> AsyncIterator[Senders]:
+    def connect(origin: Origin, _: object) -> ScriptedTransport:
         opened.append((origin, ScriptedTransport()))
         return opened[-1][1]
 
@@ -303,12 +329,13 @@ async def test_apns_credential_speaks_to_its_environment(
     assert await senders.get(sealed(kind)).send(PUSH) == Accepted(str(PUSH.push_id))
     [(found, transport)] = opened
     assert found.url == origin
+    assert found.proof is (kind is CredentialType.APN)  # the other one has a certificate
     assert transport.posts[0][1]["apns-topic"] == topic
 
 
 async def test_fcm_credential_speaks_to_google(senders: Senders, sealed: Any, opened: Any) -> None:
     assert isinstance(senders.get(sealed(CredentialType.FCM)), FcmSender)
-    assert [origin.url for origin, _ in opened] == ["https://fcm.googleapis.com"]
+    assert [origin for origin, _ in opened] == [Origin("https://fcm.googleapis.com", 100, 10)]
 
 
 async def test_sender_is_kept_while_the_version_is(senders: Senders, sealed: Any, opened: Any) -> None:
