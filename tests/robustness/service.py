@@ -15,7 +15,12 @@ from urllib.parse import urlsplit
 from tests.acceptance.programs import Program
 from tests.robustness.settings import SETTINGS
 
-_PORTS: Final = {"--fcm-port": "fcmUrl", "--apns-port": "apnsUrl", "--control-port": "controlUrl"}
+_PORTS: Final = {
+    "--fcm-port": "fcmUrl",
+    "--apns-port": "apnsUrl",
+    "--apns-sandbox-port": "apnsSandboxUrl",
+    "--control-port": "controlUrl",
+}
 
 
 class Service:
@@ -51,7 +56,7 @@ class Service:
             "PHAROS_FCM_URL": self.providers["fcmUrl"],
             "PHAROS_OAUTH_URL": self.providers["oauthUrl"],
             "PHAROS_APNS_URL": self.providers["apnsUrl"],
-            "PHAROS_APNS_SANDBOX_URL": self.providers["apnsUrl"],
+            "PHAROS_APNS_SANDBOX_URL": self.providers["apnsSandboxUrl"],
             "PHAROS_PROVIDER_CA": self.providers["caFile"],
         }
         self.server = self._program("serve", "-m", "server", "serve", "--port", "0")
