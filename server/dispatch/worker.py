@@ -25,7 +25,7 @@ class Slots:
     """Jobs under way at once. Small sends and bulk have their own, so that neither waits for the other."""
 
     small: int = 64
-    bulk: int = 6
+    bulk: int = 4
 
 
 class Worker:
