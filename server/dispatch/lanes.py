@@ -150,7 +150,7 @@ class Lane:
 
     def _learn(self, outcome: Outcome, begun_at: float) -> None:
         match outcome:
-            case Throttled(scope=Scope.CREDENTIAL):
+            case Throttled(scope=Scope.CREDENTIAL | Scope.PROJECT):
                 self._throttled(outcome, begun_at)
             case CredentialRefused(scope=Scope.CREDENTIAL):
                 self._refused(outcome, begun_at)
@@ -168,8 +168,8 @@ class Lane:
     def _throttled(self, outcome: Throttled, begun_at: float) -> None:
         asked = min(outcome.retry_after or THROTTLED_REST, LONGEST_RETRY_AFTER)
         seconds = self._close(asked, Reason.EXPIRED)
-        now = time.monotonic()
-        if outcome.called:
+        if outcome.scope is Scope.PROJECT:
+            now = time.monotonic()
             self._pace.refuse(begun_at, now, now + seconds)
         if seconds >= WORTH_TELLING:
             self._say(Unwell(outcome.code, seconds))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 
 SHARE_AFTER_REFUSAL = 0.5  # of what was sent a second before
-REGAINED_A_SECOND = 0.05  # of the pace before the refusal: what was lost comes back in about ten seconds
-SLOWEST = 1.0  # pushes a second
+REGAINED_A_SECOND = 0.05  # of the pace before the refusal: what was lost comes back in ten seconds
+DOUBLED_IN = 10.0  # seconds, from there on: who was refused while there was little to send is not slow for ever
+SLOWEST_SHARE = 0.001  # of the quota
+SLOWEST = 1.0  # pushes a second, where there is no quota
 BURST_SECONDS = 0.1  # an idle project may make up for so much at once
 MEASURED_SECONDS = 0.5
 
@@ -19,8 +21,8 @@ class Pace:
 
     def __init__(self, quota: float | None = None) -> None:
         self._quota = math.inf if quota is None else quota
-        self._base = self._quota  # the pace at ``_since``; it grows from there
-        self._slope = 0.0
+        self._slowest = SLOWEST if quota is None else max(quota * SLOWEST_SHARE, SLOWEST)
+        self._before = self._base = self._quota  # before the last refusal, and at ``_since``, from where it grows
         self._since = 0.0
         self._next = 0.0  # when the next push may begin (virtual scheduling, ITU-T I.371)
         self._begun = 0
@@ -29,7 +31,14 @@ class Pace:
 
     def rate(self, now: float) -> float:
         """Return the pushes a second that may begin now."""
-        return min(self._quota, self._base + self._slope * max(now - self._since, 0.0))
+        if self._base == self._quota:
+            return self._quota
+        elapsed = max(now - self._since, 0.0)
+        regained = self._base + REGAINED_A_SECOND * self._before * elapsed
+        if regained > self._before:
+            more = elapsed - (1 - SHARE_AFTER_REFUSAL) / REGAINED_A_SECOND
+            regained = self._before * 2 ** min(more / DOUBLED_IN, 30.0)
+        return min(self._quota, max(regained, self._base))
 
     def delay(self, now: float) -> float:
         """Return how long until the next push may begin: 0 for at once."""
@@ -53,10 +62,10 @@ class Pace:
         """
         if begun_at < self._since:
             return
-        before = min(self.rate(now), max(self._measured, self._recent(now), SLOWEST))
-        self._base = max(before * SHARE_AFTER_REFUSAL, SLOWEST)
-        self._slope = max(before * REGAINED_A_SECOND, REGAINED_A_SECOND)
-        self._since = self._next = until
+        slowed = min(self.rate(now), max(self._measured, self._recent(now)))
+        self._base = max(slowed * SHARE_AFTER_REFUSAL, self._slowest)
+        self._before = self._base / SHARE_AFTER_REFUSAL
+        self._since = until
 
     def _recent(self, now: float) -> float:
         """Return what was begun since the last measurement, a second."""

@@ -78,12 +78,17 @@ where c.account_id = $1
                                                or (c.credential_type = 3 and named.credential_type = 2))))
 
 -- name: expand
--- One row per device of each user, and one without a device where there is none.
+-- One row per device of each user, and one without a device where there is none. The limits make it look up each user
+-- and each user's devices by their keys, whatever the statistics say.
 select r.index, u.user_id is not null as known, u.deleted_at is not null as deleted, d.provider, d.token,
        d.environment
 from unnest($3::integer[], $4::uuid[]) as r (index, user_id)
-left join users u on u.account_id = $1 and u.user_id = r.user_id
-left join devices d on d.account_id = $1 and d.user_id = r.user_id and d.app_id = $2 and u.deleted_at is null
+left join lateral (
+  select user_id, deleted_at from users where account_id = $1 and user_id = r.user_id limit 1) u on true
+left join lateral (
+  select provider, token, environment, added from devices
+  where account_id = $1 and user_id = u.user_id and app_id = $2 and u.deleted_at is null
+  order by added limit 1000) d on true
 order by r.index, d.added
 
 -- name: flush

@@ -223,17 +223,23 @@ async def test_i12_a_provider_that_does_not_answer_rests_and_makes_room_for_othe
     assert max(rests) == REFUSED_REST
 
 
-async def test_the_credentials_of_a_project_share_its_pace(clock: _Time) -> None:
-    lanes, project = Lanes(), Project("fcm/p", 100.0)
+async def test_i12_a_project_that_is_refused_slows_its_credentials_and_closes_only_the_one_that_was(
+    clock: _Time,
+) -> None:
+    lanes, project = Lanes(), Project("fcm/p", 1000.0)
     mine, other = lanes.of(FCM, project), lanes.of(replace(APN, version=7), project)
-    for _ in range(20):
+    for _ in range(200):
         await _had(mine, Accepted("m"), clock)
         clock.now += 0.01
-    await _had(mine, Throttled("QUOTA_EXCEEDED", 30.0), clock)
-    rest = other.rest()
-    assert rest is not None
-    assert rest.left >= timedelta(seconds=30)
-    assert await _entered(lanes.of(FCM, Project("fcm/q", 100.0))) is not None  # this credential's own lane
+    await _had(mine, Throttled("QUOTA_EXCEEDED", 30.0, Scope.PROJECT), clock)
+    assert mine.rest() == Rest(timedelta(seconds=30), Reason.EXPIRED)
+    assert other.rest() is None
+    begun = 0
+    started = clock.now
+    while clock.now < started + 2:
+        begun += other.enter_at_once()
+        clock.now += 0.001
+    assert 80 <= begun <= 120  # half of what was sent a second before
 
 
 async def test_a_pace_lets_pushes_in_one_by_one() -> None:

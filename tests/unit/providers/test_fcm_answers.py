@@ -101,7 +101,7 @@ CASES: dict[str, tuple[Response, Outcome]] = {
     "413": (Response(413, {}, b""), Rejected(Reason.PAYLOAD_TOO_LARGE, "HTTP_413")),
     "quota of the project": (
         error(429, "RESOURCE_EXHAUSTED", fcm("QUOTA_EXCEEDED"), quota("Message rate of the project")),
-        Throttled("QUOTA_EXCEEDED", 60.0, Scope.CREDENTIAL),
+        Throttled("QUOTA_EXCEEDED", 60.0, Scope.PROJECT),
     ),
     "quota of the device": (
         error(429, "RESOURCE_EXHAUSTED", fcm("QUOTA_EXCEEDED"), quota("Device message rate exceeded")),
