@@ -25,7 +25,7 @@ from server.providers.fcm.sender import FcmSender
 from server.providers.sealing import Sealer
 from server.providers.senders import Sender, Senders
 from tests.contract.fates import SLACK
-from tests.contract.wires import KINDS
+from tests.contract.wires import KINDS, forget_sockets
 
 TIMEOUT = 3.0
 SEALER = Sealer([b"k" * 32])
@@ -55,6 +55,8 @@ async def senders(kind: str, sandbox: Sandbox) -> AsyncIterator[Senders]:
     yield senders
     async with asyncio.timeout(TIMEOUT + SLACK):
         await senders.aclose()
+    if kind == "httpx":
+        forget_sockets()
 
 
 @pytest.fixture(params=["FCM", "APN key", "APN certificate"])

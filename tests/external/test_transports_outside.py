@@ -122,7 +122,8 @@ async def test_nginx_with_few_streams(wire: Wire, identity: Identity, tmp_path: 
 async def test_nginx_with_sixteen_mebibytes(wire: Wire, identity: Identity, tmp_path: Path) -> None:
     async with Nginx(tmp_path, identity) as server:
         fates = await post_echoes(wire, server, [*paths(4, "/huge/"), *paths(200)], seconds=LATER)
-        await judge(wire, fates, server, Tally(answered=204))
+        # nginx writes its log when an answer is over; httpx neither takes these nor resets them.
+        await judge(wire, fates if wire.exact else fates[4:], server, Tally(answered=204))
         assert all(len(body) <= KEPT for body in bodies(fates).values())
 
 
