@@ -39,6 +39,7 @@ async def test_a_stale_worker_changes_nothing(tmp_path: Path, sandbox_keys: Path
     async with running(service, database_url) as run:
         client = await run.new_account()
         await people.register(run, client)
+        await run.sandbox.set_rules(people.put_off())
         await run.send(client, people)
         for crowd in crowds:
             operation = await run.send(client, crowd)
