@@ -88,6 +88,8 @@ class HealthReports:
             credential_id, news = next(iter(self._pending.items()))
             if await self._write(news):
                 self._announcer.announce_feed(UUID(news.credential.account_id))
+                if news.well:  # what waited for it is due
+                    self._announcer.announce_jobs()
             if self._pending.get(credential_id) is news:
                 del self._pending[credential_id]
 

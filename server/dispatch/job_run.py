@@ -33,7 +33,7 @@ from server.domain.templates import RenderError
 log = structlog.get_logger(__name__)
 
 UNPREPARED_SECONDS = 0.5  # before a job that could not be looked at goes back to the queue
-WIDTH = 250  # pushes of one job under way at once
+WIDTH = 125  # pushes of one job under way at once: what is done between two turns of an urgent one
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,14 +161,15 @@ class JobRun:
         if not self._may_try(device):
             return False
         way = self._way(device)
-        rest = await way.lane.enter(urgent=self.job.small)
-        if rest is not None:
+        waits = not way.lane.enter_at_once()
+        if waits and (rest := await way.lane.enter(urgent=self.job.small)):
             self._hold(device, way, rest)
             return False
         begun_at = time.monotonic()
         outcome: Outcome | None = None
         try:
-            outcome = await self._call(way.sender, state, device)
+            if not waits or self._may_try(device):  # its time may be over when its turn comes
+                outcome = await self._call(way.sender, state, device)
         finally:
             way.lane.leave(outcome, begun_at)
         if outcome is None:
@@ -186,9 +187,7 @@ class JobRun:
         return not device.decided and (device.not_before is None or device.not_before <= now)
 
     async def _call(self, sender: Sender, state: RecipientState, device: DeviceState) -> Outcome | None:
-        """Send, unless the time was over when the turn came, or there is nothing that could be sent."""
-        if not self._may_try(device):
-            return None
+        """Send, unless there is nothing that could be sent."""
         try:
             push = self._render(state, device)
         except RenderError as error:

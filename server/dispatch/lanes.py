@@ -57,7 +57,7 @@ def _tell_nobody(credential: SealedCredential, unwell: Unwell | None) -> None:
 
 
 class Lane:
-    """One credential's pushes. ``enter`` before a call, ``leave`` with what it came to."""
+    """One credential's pushes. ``enter_at_once`` or ``enter`` before a call, ``leave`` with what it came to."""
 
     def __init__(self, credential: SealedCredential, pace: Pace, tell: Tell) -> None:
         self._credential = credential
@@ -91,13 +91,16 @@ class Lane:
     def _a_moment(seconds: float, reason: Reason) -> Rest:
         return Rest(timedelta(seconds=seconds * random.uniform(1.0, 2.0)), reason)  # noqa: S311 # spreads load
 
+    def enter_at_once(self) -> bool:
+        """Enter if there is room and nobody waits for it."""
+        now = time.monotonic()
+        return self._closed_until <= now and not self._others and not self._urgent and self._may_begin(now)
+
     async def enter(self, *, urgent: bool) -> Rest | None:
         """Wait for this push's turn; who gets a Rest instead has not entered and need not leave."""
         rest = self.rest()
         if rest is not None:
             return rest
-        if not self._others and not self._urgent and self._may_begin(time.monotonic()):
-            return None
         turn: asyncio.Future[Rest | None] = asyncio.get_running_loop().create_future()
         (self._urgent if urgent else self._others).append(turn)
         self._admit()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Protocol
 from uuid import UUID
@@ -82,6 +82,6 @@ class Announcer(Protocol):
 
 
 class JobSignal(Protocol):
-    """Wakes when there may be new jobs. A hint: it may come for nothing, or not at all."""
+    """Calls its listeners when there may be new jobs. A hint: it may come for nothing, or not at all."""
 
-    async def wait(self, seconds: float) -> None: ...
+    def subscribe(self, listener: Callable[[], object]) -> None: ...

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from server.domain.devices import Environment
@@ -16,6 +17,8 @@ from server.domain.outcomes import Accepted, CredentialRefused, NotSent, Outcome
 from server.domain.pushes import Provider
 from server.domain.reasons import Reason
 from server.domain.retry import backoff
+
+_FINAL: Final = frozenset(status for status in Status if status.final)
 
 
 @dataclass(slots=True)
@@ -40,7 +43,7 @@ class DeviceState:
 
     @property
     def decided(self) -> bool:
-        return self.status.final
+        return self.status in _FINAL
 
     def fail(self, reason: Reason, code: str | None = None) -> None:
         self.status, self.reason = Status.FAILED, reason

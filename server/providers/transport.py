@@ -20,7 +20,7 @@ class SharedHeaders:
     fields: tuple[Header, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, and neither is Response: one of each per push, at three times the cost
 class Request:
     """A POST of ``body`` to ``path``. ``own`` are the headers that no other request has; names are lower case."""
 
@@ -30,7 +30,7 @@ class Request:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Response:
     """A provider's answer. Header names are lower case; ``body`` may be cut off after 64 KiB."""
 

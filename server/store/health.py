@@ -1,6 +1,6 @@
 """What providers say against credentials. Each change of it is news in the account's feed, in the same transaction.
 
-Locks in this order: the credential, its health, the feed.
+Locks in this order: the credential, the jobs that wait for it, its health, the feed.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from server.domain.health import Ailment, HealthState, grown_worse, health_of
 from server.domain.notices import HealthChanged
 from server.store import transactions
 from server.store.database import Connection, Database
+from server.store.jobs import release
 from server.store.notices import write_health_changed
 from server.store.numbers import CREDENTIAL_TYPE_OF
 from server.store.statements import Statements
@@ -55,15 +56,20 @@ class CredentialHealths:
         return await transactions.run(self._database, work)
 
     async def well(self, account_id: UUID, credential_id: UUID, version: int) -> bool:
-        """Note that the provider takes pushes with the credential; return and raise as ``unwell``."""
+        """Note that the provider takes pushes with the credential; work that waits for it is due at once.
+
+        Returns and raises as ``unwell``.
+        """
         key = (account_id, credential_id, version)
         async with self._database.connection() as connection:
             if not await connection.fetchval(_SQL.is_known, *key):
                 return False
 
         async def work(connection: Connection) -> bool:
-            locked = await connection.fetchval(_SQL.lock, *key)
-            return bool(locked) and await recover(connection, account_id, credential_id)
+            if not await connection.fetchval(_SQL.lock, *key):
+                return False
+            await release(connection, account_id, [credential_id])
+            return await recover(connection, account_id, credential_id)
 
         return await transactions.run(self._database, work)
 

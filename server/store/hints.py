@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from uuid import UUID
 
 import asyncpg
@@ -30,9 +30,16 @@ class Signal:
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
+        self._listeners: list[Callable[[], object]] = []
+
+    def subscribe(self, listener: Callable[[], object]) -> None:
+        """Call ``listener`` at each ring, at once."""
+        self._listeners.append(listener)
 
     def ring(self) -> None:
         self._event.set()
+        for listener in self._listeners:
+            listener()
 
     async def wait(self, seconds: float) -> None:
         """Return when rung, or after ``seconds``."""

@@ -21,7 +21,7 @@ _STATIC_ENTRIES = 61
 _ENTRY_OVERHEAD = 32  # 4.1
 _MOST_KNOWN = 64
 
-_AUTHORITY_NAME = b"\x01"  # of a literal without indexing: entry 1
+_AUTHORITY_NAME, _PATH_NAME = "\x01", "\x04"  # entries 1 and 4, in literals without indexing
 _INDEXING = 0x40  # makes a literal one with indexing, 6.2.1
 _EMPTY_TABLE = b"\x20"  # a dynamic table size update to 0, 6.3
 _STATUS_DIGITS = 3
@@ -48,23 +48,41 @@ def integer(value: int, prefix_bits: int, first: int) -> bytes:
     return bytes(found)
 
 
-_LENGTHS = [integer(length, 7, 0) for length in range(512)]
+_LENGTHS = [integer(length, 7, 0).decode("latin-1") for length in range(512)]
 
 
-def _text(value: str) -> bytes:
-    """A string literal (5.2). Only printable ASCII passes: parts of it come from users, and none may end a line."""
-    if not (value.isascii() and value.isprintable()) or value != value.strip():
-        raise UnsendableHeader
-    length = len(value)
-    return (_LENGTHS[length] if length < len(_LENGTHS) else integer(length, 7, 0)) + value.encode("ascii")
+def _length(length: int) -> str:
+    """The length of a string literal; as text, so that a whole block's strings are encoded at once."""
+    return _LENGTHS[length] if length < len(_LENGTHS) else integer(length, 7, 0).decode("latin-1")
 
 
 @functools.lru_cache(maxsize=256)
-def _name(name: str) -> bytes:
+def _name(name: str) -> str:
     """The name of a literal without indexing (6.2.2)."""
-    if not name or name != name.lower() or not name.replace("-", "").isalnum():
+    if not name.isascii() or name != name.lower() or not name.replace("-", "").isalnum():
         raise UnsendableHeader
-    return b"\x00" + _text(name)
+    return "\0" + _length(len(name)) + name
+
+
+def _check_values(values: list[str]) -> None:
+    """Only printable ASCII passes: parts of the values come from users, and none may end a line."""
+    text = "".join(values)
+    if not text.isascii() or not text.isprintable():
+        raise UnsendableHeader
+    if " " in text and any(value != value.strip() for value in values):
+        raise UnsendableHeader
+
+
+def _literals(fields: Sequence[Header]) -> bytes:
+    """Literals without indexing."""
+    _check_values([value for _, value in fields])
+    return "".join([f"{_name(name)}{_length(len(value))}{value}" for name, value in fields]).encode("latin-1")
+
+
+def _path(path: str) -> bytes:
+    if not path.isascii() or not path.isprintable() or " " in path or not path.startswith("/"):
+        raise UnsendableHeader
+    return f"{_PATH_NAME}{_length(len(path))}{path}".encode("latin-1")
 
 
 class RequestBlocks:
@@ -78,6 +96,8 @@ class RequestBlocks:
         self._authority = authority
         self._limit = DEFAULT_TABLE_SIZE
         self._forget()
+        self._last_path = ""  # FCM has only one
+        self._encoded_path = b""
         self._resizes = b""  # what the next block has to begin with
 
     def resize(self, limit: int) -> None:
@@ -89,24 +109,27 @@ class RequestBlocks:
 
     def encode(self, path: str, shared: SharedHeaders, own: Sequence[Header], body_length: int) -> bytes:
         """The block. Raises UnsendableHeader, and then the peer's table is as it was."""
-        if not path.startswith("/") or " " in path:
-            raise UnsendableHeader
-        place, digits = _text(path), b"%d" % body_length
-        last = b"".join([_name(name) + _text(value) for name, value in own]) if own else b""
+        if path != self._last_path:
+            self._encoded_path = _path(path)
+            self._last_path = path
+        last = _literals(own) if own else b""
         before, after = self._known.get(shared) or self._introduce(shared)
-        return b"%b\x04%b%b\x0f\x0d%c%b%b" % (before, place, after, len(digits), digits, last)
+        digits = b"%d" % body_length
+        return b"%b%b%b\x0f\x0d%c%b%b" % (before, self._encoded_path, after, len(digits), digits, last)
 
     def _introduce(self, shared: SharedHeaders) -> tuple[bytes, bytes]:
         """What stands before and after the path, for a first use; the short form for the next ones is noted."""
         fields = [(":authority", self._authority), *shared.fields]
+        _check_values([value for _, value in fields])
         names = [_AUTHORITY_NAME, *(_name(name) for name, _ in shared.fields)]
-        values = [_text(value) for _, value in fields]  # all encoded before anything is changed
+        literals = [
+            f"{name}{_length(len(value))}{value}".encode("latin-1")
+            for name, (_, value) in zip(names, fields, strict=True)
+        ]
         self._make_room(fields)
         resizes, self._resizes = self._resizes, b""
-        first = [self._enter(*parts) for parts in zip(fields, names, values, strict=True)]
-        short = [
-            self._by_index(field) or name + value for field, name, value in zip(fields, names, values, strict=True)
-        ]
+        first = [self._enter(*pair) for pair in zip(fields, literals, strict=True)]
+        short = [self._by_index(field) or literal for field, literal in zip(fields, literals, strict=True)]
         if len(self._known) >= _MOST_KNOWN:
             self._known.clear()
         self._known[shared] = _POST_HTTPS + short[0], b"".join(short[1:])
@@ -117,15 +140,15 @@ class RequestBlocks:
         if self._size + added > self._limit >= sum(map(_size, fields)):
             self._restart()
 
-    def _enter(self, field: Header, name: bytes, value: bytes) -> bytes:
+    def _enter(self, field: Header, literal: bytes) -> bytes:
         """By index, or else with its entry into the table (6.2.1), or else, where it does not fit, as it is (6.2.2)."""
         indexed = self._by_index(field)
         if indexed or self._size + _size(field) > self._limit:
-            return indexed or name + value
+            return indexed or literal
         self._entries[field] = len(self._entries)
         self._size += _size(field)
         self._known.clear()  # every other entry has moved by one
-        return bytes((name[0] | _INDEXING,)) + name[1:] + value
+        return bytes((literal[0] | _INDEXING,)) + literal[1:]
 
     def _by_index(self, field: Header) -> bytes:
         """The newest entry has the lowest index (2.3.3); empty when there is none."""
@@ -250,6 +273,8 @@ def _status(block: bytes) -> int:
         start += 1
     if start < len(block) - 1 and block[start] in _STATUS_NAMES:
         return _literal_status(block[start : start + 2 + (block[start + 1] & 0x7F)])
+    if block[start : start + 1] < b"\x80":  # its name is spelled out as well
+        return _status_of(_decode(_tableless(), block[start:]))
     return _literal_status(block[start : start + 1])
 
 

@@ -43,7 +43,8 @@ class Http2Transport:
         self._timing = timing or Timing()
         self._dialer = Dialer(origin.url, tls, self._make, self._timing.connect)
         self._dialing: asyncio.Task[None] | None = None
-        self._failures = 0  # connections in a row that gave no answer
+        self._failures = 0  # connections in a row that could not be made, or that gave no answer
+        self._newest: Connection | None = None
         self._open: list[Connection] = []
         self._leaving: set[Connection] = set()  # retired ones, until they are lost
         self._waiting: deque[Exchange] = deque()
@@ -61,13 +62,15 @@ class Http2Transport:
         if self._closed:
             exchange.set_exception(NotSentError("TRANSPORT_CLOSED"))
             return exchange
-        if not self._waiting:
-            for connection in self._open:
-                if connection.can_start():
-                    connection.start(exchange)
-                    return exchange
+        if self._waiting:  # then no connection has room, or the queue is about to be served
+            self._waiting.append(exchange)
+            return exchange
+        for connection in self._open:
+            if connection.can_start():
+                connection.start(exchange)
+                return exchange
         self._waiting.append(exchange)
-        self._serve()
+        self._find_room()
         return exchange
 
     def renew(self) -> None:
@@ -116,7 +119,8 @@ class Http2Transport:
     def was_lost(self, connection: Connection) -> None:
         if connection in self._leaving:
             self._leaving.remove(connection)
-            self._failures = 0 if connection.answered else self._failures + 1
+            if not connection.answered:
+                self._failures += 1
             self._find_room()
 
     def give_up(self, exchange: Exchange) -> None:
@@ -187,6 +191,8 @@ class Http2Transport:
         self._growing = None
         if self._waiting and self._dialing is None and all(connection.is_full() for connection in self._open):
             self._dial()
+        else:
+            self._find_room()
 
     def _dial(self) -> None:
         self._dialing = self._loop.create_task(self._connect(), name="http2 connection")
@@ -197,7 +203,7 @@ class Http2Transport:
             await asyncio.sleep(self._backoff())
             connection = await self._dialer.dial()
         except NotSentError as error:
-            self._dialing = None
+            self._dialing = self._newest = None
             self._failures += 1
             self._fail_waiting(error)
         else:
@@ -206,13 +212,16 @@ class Http2Transport:
 
     def _backoff(self) -> float:
         """Seconds to wait, with full jitter, since the connections before this one were of no use."""
-        if not self._failures or any(connection.answered for connection in self._open):
+        if self._newest is not None and self._newest.answered:
+            self._failures = 0
+        if not self._failures:
             return 0.0
         return random.uniform(0, min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2.0**self._failures))  # noqa: S311  # no secret
 
     def _fail_waiting(self, error: NotSentError) -> None:
         _log.warning("no connection to %s: %s", self._authority, error.code)
         if self._open:
+            self._find_room()
             return
         waiting, self._waiting = self._waiting, deque()
         for exchange in waiting:
@@ -220,6 +229,7 @@ class Http2Transport:
                 exchange.set_exception(type(error)(error.code))
 
     def _admit(self, connection: Connection) -> None:
+        self._newest = connection
         if connection.lost.done():
             self._failures += 1
         elif connection.retired:

@@ -14,7 +14,7 @@ select least((select min(seq) from events where account_id = $1),
  order by seq limit $3)
 union all
 (select seq, null, at, null, null, null, null, null, null, null, null, null, null, kind, body
- from notices where account_id = $1 and seq > $2
+ from notices where account_id = $1 and seq > $2 and kind in (1, 2)  -- what a newer version writes besides
  order by seq limit $3)
 order by seq limit $3
 

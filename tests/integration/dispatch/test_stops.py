@@ -9,6 +9,7 @@ import pytest
 from server.dispatch import job_run
 from server.dispatch.job_run import WIDTH
 from server.dispatch.recording import FLUSH_PUSHES
+from server.dispatch.worker import Slots
 from server.domain.operations import Status
 from server.domain.outcomes import Scope, Throttled
 from server.domain.reasons import Reason
@@ -68,7 +69,7 @@ async def test_i1_i8_the_work_of_a_dead_worker_is_taken_over_and_repeats_at_most
     await sending.audit()
     assert set(await sending.statuses(operation)) == {Status.SENT}
     repeated = len(providers.calls) - 5_000
-    assert repeated <= 6 * 2 * (FLUSH_PUSHES + WIDTH)  # six jobs of it were under way
+    assert repeated <= Slots().bulk * 2 * (FLUSH_PUSHES + WIDTH)
     ids: dict[str, set[object]] = {}
     for call in providers.calls:
         ids.setdefault(call.push.token, set()).add(call.push.push_id)
@@ -132,7 +133,7 @@ async def test_i8_an_unreachable_database_is_waited_out_and_nothing_is_sent_or_r
     operation = await sending.accept(3_000)
     providers.open.clear()
     first = workers.start(database=own)
-    await providers.reached(6 * 64)  # every batch is under way
+    await providers.reached(Slots().bulk * 64)  # as many as there may be
     providers.open.set()
     for _ in range(4):
         await _cut_off_in_a_flush(sending)

@@ -14,6 +14,7 @@ from server.domain.apps import CredentialChange, NewContent
 from server.domain.credentials import CredentialType
 from server.domain.jobs import Holder, Job
 from server.store.credentials import Credentials
+from server.store.health import CredentialHealths
 from server.store.jobs import Jobs
 from tests.integration.store.sending import Sending, flush_of
 
@@ -68,6 +69,14 @@ async def test_what_a_credential_holds_is_due_at_once_when_it_changes(sending: S
     assert (again.lease.job_id, set(again.recipients), again.picks) == (job.lease.job_id, {0, 1, 2}, 1)
     assert again.small == job.small
     assert await sending.value("select held_by is null from jobs")
+
+
+async def test_what_a_credential_holds_is_due_at_once_when_its_provider_takes_it_again(sending: Sending) -> None:
+    healths = CredentialHealths(sending.database)
+    await healths.unwell(sending.account, sending.fcm, 1, "invalid_grant", None)
+    job = await _held(sending)
+    assert await healths.well(sending.account, sending.fcm, 1)
+    assert (await sending.claim_one()).lease.job_id == job.lease.job_id
 
 
 async def test_a_change_of_another_credential_lets_nothing_go(sending: Sending) -> None:

@@ -25,8 +25,8 @@ from tests.unit.dispatch.scripted import MemoryStore, Providers, job_of, parts_o
 class _Silence:
     """Hints that never come."""
 
-    async def wait(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
+    def subscribe(self, listener: Callable[[], object]) -> None:
+        pass
 
 
 @dataclass
@@ -103,7 +103,7 @@ async def test_a_slot_that_gets_free_during_a_claim_is_used_at_once(monkeypatch:
             return await held(small, bulk, lease)
 
         queue.claim = claim  # type: ignore[method-assign]  # for the claims from now on
-        worker._freed.set()  # noqa: SLF001 - asks again, as a hint would
+        worker._wake.set()  # noqa: SLF001 - asks again, as a hint would
         await _until(lambda: len(queue.flushes) == 2)
 
 

@@ -60,11 +60,11 @@ class _CredentialHealthStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[
     CREDENTIAL_HEALTH_STATE_OK: _CredentialHealthState.ValueType  # 1
     """Nothing is known against it."""
     CREDENTIAL_HEALTH_STATE_THROTTLED: _CredentialHealthState.ValueType  # 2
-    """The provider takes no pushes with it for a while. They wait, and fail with EXPIRED when their time is over."""
+    """The provider takes no pushes with it for a while. They wait; those whose time is over before fail with EXPIRED."""
     CREDENTIAL_HEALTH_STATE_REJECTED: _CredentialHealthState.ValueType  # 3
     """The provider refuses it. Pushes wait until its content is replaced, another credential becomes the default, or the
-    provider accepts it again, which is tried at least every 5 minutes; they fail with CREDENTIAL_REJECTED when their
-    time is over.
+    provider takes it again, which is tried every few minutes; those whose time is over before the next try fail with
+    CREDENTIAL_REJECTED.
     """
     CREDENTIAL_HEALTH_STATE_EXPIRING: _CredentialHealthState.ValueType  # 4
     """Its certificate ends within 30 days, or has ended. It is used as before."""
@@ -77,11 +77,11 @@ CREDENTIAL_HEALTH_STATE_UNSPECIFIED: CredentialHealthState.ValueType  # 0
 CREDENTIAL_HEALTH_STATE_OK: CredentialHealthState.ValueType  # 1
 """Nothing is known against it."""
 CREDENTIAL_HEALTH_STATE_THROTTLED: CredentialHealthState.ValueType  # 2
-"""The provider takes no pushes with it for a while. They wait, and fail with EXPIRED when their time is over."""
+"""The provider takes no pushes with it for a while. They wait; those whose time is over before fail with EXPIRED."""
 CREDENTIAL_HEALTH_STATE_REJECTED: CredentialHealthState.ValueType  # 3
 """The provider refuses it. Pushes wait until its content is replaced, another credential becomes the default, or the
-provider accepts it again, which is tried at least every 5 minutes; they fail with CREDENTIAL_REJECTED when their
-time is over.
+provider takes it again, which is tried every few minutes; those whose time is over before the next try fail with
+CREDENTIAL_REJECTED.
 """
 CREDENTIAL_HEALTH_STATE_EXPIRING: CredentialHealthState.ValueType  # 4
 """Its certificate ends within 30 days, or has ended. It is used as before."""
