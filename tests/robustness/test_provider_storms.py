@@ -91,7 +91,7 @@ async def test_providers_that_are_down_for_a_while_are_waited_for(run: Run) -> N
     crowd, people = Crowd("down", _SIZE), People("down", _SIZE // 8)
     client = await run.new_account()
     await people.register(run, client)
-    await run.sandbox.set_rules(people.put_off())
+    await run.slow_down(people.put_off())
     await run.send(client, people)
     operation = await run.send(client, crowd)
     for share in (0.2, 0.6):
