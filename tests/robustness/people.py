@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from pharos.push.v1.device_registrations_pb2 import RegisterDeviceRequest
 from pharos.push.v1.push_notifications_pb2 import Content, SendPushNotificationRequest
@@ -15,18 +16,19 @@ from tests.robustness.run import Run
 
 _DEAD_EVERY = 50
 _AT_ONCE = 1_000
+_TABLET = "7ab1e7"
 _FCM, _APN = Provider.PROVIDER_FCM, Provider.PROVIDER_APN
 
 
 class People:
-    """Each has a phone that is taken and a tablet that is put off twice; every fiftieth an old phone that is dead.
+    """Each has a phone that is taken and a tablet that can be put off; every fiftieth an old phone that is dead.
 
-    Make them with `register`. ``slow`` is how the tablets' tokens begin: the sandbox's `flaky` fails twice.
+    Make them with `register`.
     """
 
-    def __init__(self, name: str, size: int, slow: str = "flaky") -> None:
-        self.phones = [f"{name.encode().hex():0<28}{number:036x}" for number in range(size)]
-        self.tablets = [f"{slow}-{name}-{number}" for number in range(size)]
+    def __init__(self, name: str, size: int) -> None:
+        self.phones = [f"phone-{name}-{number}" for number in range(size)]
+        self.tablets = [f"{_TABLET}{name.encode().hex():0<24}{number:036x}" for number in range(size)]
         self.dead = {number: f"unregistered-{name}-{number}" for number in range(0, size, _DEAD_EVERY)}
         self.addresses: list[str] = []
 
@@ -43,14 +45,20 @@ class People:
         """The devices of one of them."""
         return [self.phones[number], self.tablets[number], *([self.dead[number]] if number in self.dead else [])]
 
+    def put_off(self, seconds: int | None = None) -> dict[str, Any]:
+        """The sandbox's rule that throttles as many calls to tablets as there are, each for its device alone."""
+        patience = {} if seconds is None else {"headers": {"retry-after": str(seconds)}}
+        answer = {"status": 429, "body": {"reason": "TooManyRequests"}, **patience}
+        return {"provider": "APN", "token": _TABLET, "times": len(self.tablets), **answer}
+
     async def register(self, run: Run, client: PushClient) -> None:
-        await _register(client, [RegisterDeviceRequest(provider=_APN, token=token) for token in self.phones])
+        await _register(client, [RegisterDeviceRequest(provider=_FCM, token=token) for token in self.phones])
         owners = await run.observer.owners(self.phones)
         self.addresses = [owners[token] for token in self.phones]
-        others = [*enumerate(self.tablets), *self.dead.items()]
+        others = [(_APN, *each) for each in enumerate(self.tablets)] + [(_FCM, *each) for each in self.dead.items()]
         await _register(
             client,
-            [RegisterDeviceRequest(provider=_FCM, token=token, user_id=self.addresses[n]) for n, token in others],
+            [RegisterDeviceRequest(provider=kind, token=token, user_id=self.addresses[n]) for kind, n, token in others],
         )
         now = datetime.now(UTC)
         run.registrations.update({token: [now] for n in range(len(self.phones)) for token in self.of(n)})

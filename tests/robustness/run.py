@@ -29,6 +29,8 @@ from tests.robustness.service import Service
 # for the next one, before which sending waits, and what is on the wire.
 UNRECORDED: Final = 2 * 250 + 64
 
+_LATE: Final = {"latencyMs": 150, "jitterMs": 300}
+
 
 class Audience(Protocol):
     """Who gets a send. ``addresses``: tokens and user ids in order; ``devices``: those of the users among them."""
@@ -55,6 +57,10 @@ class Run:
     devices: dict[str, set[str]] = field(default_factory=dict)
     registrations: dict[str, list[datetime]] = field(default_factory=dict)
     _open: AsyncExitStack = field(default_factory=AsyncExitStack)
+
+    async def slow_down(self, *rules: dict[str, Any]) -> None:
+        """Has the providers answer late, after these rules: else a batch is over before anything can happen to it."""
+        await self.sandbox.set_rules(*rules, _LATE)
 
     async def new_account(self, *credentials: CreateCredentialRequest) -> PushClient:
         """A client of a new account, with these credentials, or with those that the sandbox takes."""

@@ -58,6 +58,7 @@ async def test_a_claim_or_a_record_whose_answer_is_lost_counts_once(run: Run, pr
     crowd, people = Crowd("answer", _SIZE), People("answer", _SIZE // 4)
     client = await run.new_account()
     await people.register(run, client)
+    await run.slow_down(people.put_off())
     losing = asyncio.create_task(_lose(proxy, moment, _TIMES))
     await run.send(client, crowd)
     await run.send(client, people)
@@ -76,6 +77,7 @@ async def test_connections_that_are_cut_at_any_moment_lose_and_repeat_nothing(ru
     crowd, people = Crowd("cut", _SIZE), People("cut", _SIZE // 4)
     client = await run.new_account()
     await people.register(run, client)
+    await run.slow_down(people.put_off())
     await run.send(client, people)
     await run.send(client, crowd)
     for part in range(_TIMES):

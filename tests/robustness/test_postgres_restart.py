@@ -66,6 +66,7 @@ async def test_nothing_is_lost_and_nothing_told_or_sent_twice(
     async with running(service, postgres.url) as run:
         client = await run.new_account()
         await people.register(run, client)
+        await run.slow_down(people.put_off())
         await run.send(client, people)
         await run.send(client, crowd)
         for share, number in ((0.2, signal.SIGINT), (0.6, signal.SIGQUIT)):

@@ -49,7 +49,7 @@ def _refused(history: History) -> int:
 @pytest.mark.timeout(scaled(180, 3600))
 async def test_storms_are_waited_out(run: Run) -> None:
     """Each refusal costs one more call, and none comes too early."""
-    crowd, people = Crowd("storm", _SIZE), People("storm", _SIZE // 8, slow="tablet")
+    crowd, people = Crowd("storm", _SIZE), People("storm", _SIZE // 8)
     client = await run.new_account()
     await people.register(run, client)
     await run.sandbox.set_rules(*_storms())
@@ -67,11 +67,10 @@ async def test_storms_are_waited_out(run: Run) -> None:
 
 @pytest.mark.timeout(scaled(180, 3600))
 async def test_who_is_unregistered_during_a_storm_is_not_called_after_it(run: Run) -> None:
-    people = People("leaving", 100, slow="tablet")
+    people = People("leaving", 100)
     client = await run.new_account()
     await people.register(run, client)
-    patience = {"provider": "FCM", "token": "tablet", "times": 100, "status": 503, "headers": {"retry-after": "4"}}
-    await run.sandbox.set_rules(patience)
+    await run.sandbox.set_rules(people.put_off(seconds=4))
     operation = await run.send(client, people)
     await run.observer.until(_PUT_OFF)
     await run.observer.until("select not exists (select from jobs where lease is not null)")
@@ -92,6 +91,7 @@ async def test_providers_that_are_down_for_a_while_are_waited_for(run: Run) -> N
     crowd, people = Crowd("down", _SIZE), People("down", _SIZE // 8)
     client = await run.new_account()
     await people.register(run, client)
+    await run.slow_down(people.put_off())
     await run.send(client, people)
     operation = await run.send(client, crowd)
     for share in (0.2, 0.6):

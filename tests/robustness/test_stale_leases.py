@@ -39,6 +39,7 @@ async def test_a_stale_worker_changes_nothing(tmp_path: Path, sandbox_keys: Path
     async with running(service, database_url) as run:
         client = await run.new_account()
         await people.register(run, client)
+        await run.slow_down(people.put_off())
         await run.send(client, people)
         for crowd in crowds:
             operation = await run.send(client, crowd)
@@ -60,7 +61,9 @@ async def test_a_worker_that_sleeps_through_everything_changes_nothing(
     crowd = Crowd("asleep", _SIZE)
     service = Service(tmp_path, sandbox_keys, database_url, workers=1, PHAROS_LEASE_SECONDS="2")
     async with running(service, database_url) as run:
-        operation = await run.send(await run.new_account(), crowd)
+        client = await run.new_account()
+        await run.slow_down()
+        operation = await run.send(client, crowd)
         await run.observer.until_begun()
         run.service.pause_worker(0)
         await run.lose(over=0.0)
@@ -83,7 +86,9 @@ async def test_both_workers_stop_at_once(tmp_path: Path, sandbox_keys: Path, dat
     crowd = Crowd("both", _SIZE)
     service = Service(tmp_path, sandbox_keys, database_url, PHAROS_LEASE_SECONDS="1")
     async with running(service, database_url) as run:
-        operation = await run.send(await run.new_account(), crowd)
+        client = await run.new_account()
+        await run.slow_down()
+        operation = await run.send(client, crowd)
         await run.observer.until_begun()
         for number in (0, 1):
             run.service.pause_worker(number)

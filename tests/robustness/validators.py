@@ -180,7 +180,7 @@ def nothing_after_an_end(history: History) -> Iterator[str]:
 
 
 def rejection_is_final(history: History) -> Iterator[str]:
-    """I10: who has only permanent refusals is FAILED; a dead device is gone unless registered since, others stay."""
+    """I10: who has only permanent refusals is FAILED; a dead device goes unless registered since, no other does."""
     rows = {row.who: row for row in history.rows}
     for who, calls in _answers(history).items():
         row = rows.get(who)
@@ -211,8 +211,18 @@ def _kept_or_removed(history: History, token: str, registrations: Sequence[datet
     if not dead or registrations[-1] > dead[-1].at:
         if not kept:
             yield f"{token} was registered at {registrations[-1]}, {'again' if dead else 'is alive'}, and is gone"
-    elif kept and registrations[-1] < history.operations[history.who[token].operation].created_at:
+    elif kept and registrations[-1] < _sent(history, token).created_at and not _hit(history, token, dead[-1]):
         yield f"{token} is dead since {dead[-1].at}, and still registered"
+
+
+def _sent(history: History, token: str) -> Operation:
+    return history.operations[history.who[token].operation]
+
+
+def _hit(history: History, token: str, dead: Call) -> bool:
+    """Whether a loss may have taken along who was still judging this death: the next send finds the device again."""
+    send = _sent(history, token).id
+    return any(loss.over >= dead.at and any(who.operation == send for who in loss.in_hand) for loss in history.losses)
 
 
 def nothing_too_early(history: History) -> Iterator[str]:

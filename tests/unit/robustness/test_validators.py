@@ -132,6 +132,10 @@ def test_a_notice_between_events_breaks_nothing() -> None:
     assert broken(replace(history, events=later, notices=[(ACCOUNT, 9)])) == {}
 
 
+def test_a_removal_that_a_killed_worker_forgot_breaks_nothing() -> None:
+    assert broken(replace(good(), registered={"phone", "tablet"})) == {}
+
+
 def test_a_cancel_and_a_deletion_break_nothing() -> None:
     ended = (End(at(9), {Who(SEND, 2)}, operation=SEND), End(at(8.5), set(), tokens={"phone", "tablet"}))
     assert broken(replace(good(), ends=ended, registered=set())) == {}
@@ -185,7 +189,7 @@ FORGED: Sequence[tuple[str, str, Callable[[History], History]]] = [
     ("I10", "refused for good", lambda h: row(h, 1, replace(h.rows[1], status="SENT"))),
     ("I10", "and is gone", lambda h: replace(h, registered=set())),
     ("I10", "again, and is gone", lambda h: replace(h, registrations={**h.registrations, "tablet": [at(-9), at(9)]})),
-    ("I10", "still registered", lambda h: replace(h, registered={"phone", "tablet"})),
+    ("I10", "still registered", lambda h: replace(h, registered={"phone", "tablet"}, losses=())),
     ("I11", "before its send was due", lambda h: operation(h, due_at=at(1.5))),
     ("I11", "Retry-After", lambda h: replace(h, calls=(*h.calls[:3], call("b", 5), *h.calls[4:]))),
     ("I12", "waited for", lambda h: with_another(h, ended_at=at(31))),
