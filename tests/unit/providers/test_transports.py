@@ -90,6 +90,12 @@ async def test_refused_connection_is_not_sent(connect: Connect, ca_file: Path, u
     assert await code_of(transport, NotSentError) == "CONNECT_FAILED"
 
 
+async def test_a_host_that_can_not_be_one_is_not_sent_each_time(connect: Connect, ca_file: Path) -> None:
+    transport = connect(f"https://{'x' * 64}.example", tls.trusting(ca_file))
+    for _ in range(2):
+        assert await code_of(transport, NotSentError) == "CONNECT_FAILED"
+
+
 async def test_untrusted_server_is_not_sent(connect: Connect, h2_server: Any) -> None:
     transport = connect(h2_server.origin, tls.trusting(None))
     assert await code_of(transport, NotSentError) == "TLS_FAILED"
