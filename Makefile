@@ -26,8 +26,9 @@ test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest
 
 # Needs programs of others, which fail where they are missing: Debian's packages postgresql-15, curl, nodejs (18 or
-# newer) with npm, and chromium; npm also needs its registry. Everything that touches the database runs on PostgreSQL
-# 15; the documented commands run in curl and Node, and the pages in Chromium (tests/external).
+# newer) with npm, chromium, nghttp2-server and nginx-light; npm also needs its registry. Everything that touches the
+# database runs on PostgreSQL 15; the documented commands run in curl and Node, the pages in Chromium, and both
+# transports to the providers talk to nghttpd, nginx and Node (tests/external).
 POSTGRES_15 ?= /usr/lib/postgresql/15/bin
 
 test-external: $(VENV)/.installed-dev
@@ -40,8 +41,12 @@ check: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 	tools/check_contract.sh
 
+# Measures what a push costs on this machine and saves the report in docs/. Debian's packages nginx-light (without it
+# little can be measured), nghttp2-server and nghttp2-client have what Pharos is measured against. BENCH=--help tells more.
+BENCH ?= --save
+
 bench: $(VENV)/.installed-dev
-	$(BIN)/python -m tests.benchmarks
+	$(BIN)/python -m tests.benchmarks $(BENCH)
 
 # Writes the generated code anew after a change in proto/.
 contract: $(VENV)/.installed-dev

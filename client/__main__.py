@@ -23,6 +23,7 @@ app = typer.Typer(
 _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 DataDir = Annotated[Path, typer.Option(help="Where everything is kept.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Worker processes; one for each core otherwise.")]
 EnvFile = Annotated[
     Path | None,
     typer.Option(help="A dev.env; without it PHAROS_GRPC, PHAROS_ACCOUNT_ID, PHAROS_AUTH_TOKEN or ./data/dev.env."),
@@ -36,17 +37,18 @@ def up(
     http_port: Annotated[int, typer.Option(help="REST; 0 is any free port.")] = 8080,
     grpc_port: Annotated[int, typer.Option(help="gRPC; 0 is any free port.")] = 8081,
     sandbox: Annotated[bool, typer.Option("--sandbox", help="Deliver to a local FCM and APNs.")] = False,
-    workers: Annotated[int, typer.Option(min=1)] = 1,
+    workers: Workers = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Logs to DATA_DIR/logs, not to stderr.")] = False,
     die_with_parent: Annotated[bool, typer.Option("--die-with-parent", help="Stop when the caller ends.")] = False,
 ) -> None:
     """Run database, server, workers and gateway in one go."""
     from client.processes import die_with_parent as follow_parent
     from client.up import UpOptions, run
+    from client.workers import cores
 
     if die_with_parent and not follow_parent():
         raise typer.Exit(1)
-    raise typer.Exit(run(UpOptions(data_dir, http_port, grpc_port, sandbox, workers, quiet)))
+    raise typer.Exit(run(UpOptions(data_dir, http_port, grpc_port, sandbox, workers or cores(), quiet)))
 
 
 @app.command()
@@ -94,6 +96,33 @@ def demo(
     raise typer.Exit(run(recipients))
 
 
+@app.command(context_settings=_PASS_ON)
+def work(
+    context: typer.Context,
+    *,
+    workers: Workers = None,
+    name: Annotated[str | None, typer.Option(help="How logs call them.")] = None,
+    die_with_parent: Annotated[bool, typer.Option("--die-with-parent", help="Stop when the caller ends.")] = False,
+) -> None:
+    """Run delivery workers; other options are those of `python -m server work`."""
+    from client.processes import die_with_parent as follow_parent
+    from client.workers import WorkOptions, cores, run
+
+    if die_with_parent and not follow_parent():
+        raise typer.Exit(1)
+    raise typer.Exit(run(WorkOptions(workers or cores(), name, context.args)))
+
+
+@app.command(context_settings=_PASS_ON)
+def bench(context: typer.Context) -> None:
+    """Measure what a push costs on this machine; needs a checkout of the project."""
+    root = Path(__file__).resolve().parents[1]
+    if not (root / "tests" / "benchmarks" / "__main__.py").is_file():
+        _fail(f"{root} is no checkout of the project, and the benchmarks are not installed with it: clone it", 1)
+    os.chdir(root)
+    _become("tests.benchmarks", *context.args)
+
+
 def _pass_on(name: str, module: str, help_text: str, *words: str) -> None:
     """A command that becomes `python -m module words...` with the rest of the command line."""
 
@@ -107,7 +136,6 @@ def _become(module: str, *arguments: str) -> NoReturn:
 
 
 _pass_on("serve", "server", "Run the gRPC server.", "serve")
-_pass_on("work", "server", "Run a delivery worker.", "work")
 _pass_on("migrate", "server", "Bring the database up to date.", "migrate")
 _pass_on("database", "server", "Run the embedded PostgreSQL.", "database")
 _pass_on("accounts", "server", "Manage accounts: `pharos accounts create`.", "accounts")

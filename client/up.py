@@ -35,6 +35,12 @@ _SANDBOX_VARIABLES = {
     "PHAROS_SANDBOX_APNS_TEAM_ID": "apnsTeamId",
     "PHAROS_SANDBOX_APNS_TOPIC": "apnsTopic",
 }
+_SANDBOX_PORTS = {
+    "--fcm-port": "fcmUrl",
+    "--apns-port": "apnsUrl",
+    "--apns-sandbox-port": "apnsSandboxUrl",
+    "--control-port": "controlUrl",
+}
 
 
 class AlreadyUpError(ProcessError):
@@ -130,13 +136,13 @@ class _Up:
     async def _sandbox(self) -> dict[str, str]:
         """Starts the sandbox and points the providers' addresses at it; what dev.env says about it."""
         argv = [*self._programs.sandbox, "--dir", str(self._data_dir / "sandbox"), "--die-with-parent"]
-        ports = (Port("--fcm-port", "fcmUrl"), Port("--apns-port", "apnsUrl"), Port("--control-port", "controlUrl"))
+        ports = [Port(option, key) for option, key in _SANDBOX_PORTS.items()]
         [ready] = await self._fleet.start(Plan("sandbox", argv, self._env, ports))
         self._env |= {
             "PHAROS_FCM_URL": ready["fcmUrl"],
             "PHAROS_OAUTH_URL": ready["oauthUrl"],
             "PHAROS_APNS_URL": ready["apnsUrl"],
-            "PHAROS_APNS_SANDBOX_URL": ready["apnsUrl"],
+            "PHAROS_APNS_SANDBOX_URL": ready["apnsSandboxUrl"],
             "PHAROS_PROVIDER_CA": ready["caFile"],
         }
         return {name: _absolute(key, ready) for name, key in _SANDBOX_VARIABLES.items()}

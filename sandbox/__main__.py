@@ -35,8 +35,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m sandbox", description="A local FCM, OAuth and APNs.")
     parser.add_argument("--dir", type=Path, required=True, help="where the test credentials are kept (made if missing)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    for name in ("fcm", "apns", "control"):
+    for name in ("fcm", "apns", "apns-sandbox", "control"):
         parser.add_argument(f"--{name}-port", type=int, default=0, metavar="PORT", help="default: any free port")
+    parser.add_argument("--calls", type=Path, metavar="FILE", help="append every push request and its answer to FILE")
     parser.add_argument("--die-with-parent", action="store_true", help="end when the parent process does (Linux)")
     return parser
 
@@ -46,8 +47,8 @@ async def _serve(options: argparse.Namespace) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    ports = Ports(options.fcm_port, options.apns_port, options.control_port)
-    async with Sandbox.start(options.dir.resolve(), ports, options.host) as sandbox:
+    ports = Ports(options.fcm_port, options.apns_port, options.control_port, options.apns_sandbox_port)
+    async with Sandbox.start(options.dir.resolve(), ports, options.host, options.calls) as sandbox:
         print("ready", json.dumps(sandbox.describe()), flush=True)  # noqa: T201 - the line that starters wait for
         await stop.wait()
 

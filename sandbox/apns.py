@@ -34,9 +34,12 @@ ANSWERS: dict[str, tuple[int, str]] = {
     "5030": (503, "ServiceUnavailable"),
     "5000": (500, "InternalServerError"),
 }
+# Of one of Apple's environments only, unknown in the other; every other token is known in both.
+OF_PRODUCTION = "90d0"
+OF_DEVELOPMENT = "de7e"
 _STALL = "57a1"
 _FLAKY = "f1a6"
-_SPECIAL = (*ANSWERS, _STALL, _FLAKY)
+_SPECIAL = (*ANSWERS, _STALL, _FLAKY, OF_PRODUCTION, OF_DEVELOPMENT)
 
 # Which topic each push type is for: the app's, with this suffix.
 TOPIC_SUFFIXES = {
@@ -86,12 +89,13 @@ class Rejected(Exception):
 
 
 class Apns:
-    """Serves APNs; tokens or client certificates."""
+    """Serves one environment of APNs; tokens or client certificates."""
 
     # SETTINGS as production sends them, see pushy issue 878.
     limits = Limits(max_header_list=8000, max_body=8192, idle=3600.0)
 
-    def __init__(self, tokens: ProviderTokens, ledger: Ledger, rules: Rules) -> None:
+    def __init__(self, tokens: ProviderTokens, ledger: Ledger, rules: Rules, *, development: bool = False) -> None:
+        self._unknown = OF_PRODUCTION if development else OF_DEVELOPMENT
         self._tokens = tokens
         self._ledger = ledger
         self._rules = rules
@@ -139,6 +143,8 @@ class Apns:
         return Reply(200, ((b"apns-id", apns_id),))
 
     def _failure(self, token: str, push_id: bytes | None) -> tuple[int, str] | None:
+        if token.startswith(self._unknown):
+            return 400, "BadDeviceToken"
         if token.startswith(_FLAKY):
             return (503, "ServiceUnavailable") if self._flaky.fails(token, push_id) else None
         return next((answer for prefix, answer in ANSWERS.items() if token.startswith(prefix)), None)

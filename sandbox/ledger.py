@@ -81,6 +81,10 @@ class Ledger:
         """Notes that a push was answered with an error."""
         self._counts[provider].rejected += 1
 
+    def accepted(self, provider: Provider) -> int:
+        """How many pushes were accepted since the last clear."""
+        return self._counts[provider].accepted
+
     def clear(self) -> None:
         """Forgets everything, the push ids included."""
         self._counts = {provider: Counts() for provider in Provider}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import secrets
 import time
 from typing import Any
@@ -45,24 +47,40 @@ class GrantError(Exception):
 
 
 class AccessTokens:
-    """The tokens issued and until when they hold. Only a valid grant adds one."""
+    """The access tokens issued. They are signed with ``secret``, so that they hold beyond the sandbox's own end."""
 
-    def __init__(self) -> None:
+    def __init__(self, secret: bytes) -> None:
+        self._secret = secret
         self._expiry: dict[bytes, float] = {}
+        self._revoked_until = 0.0
 
     def issue(self) -> str:
-        now = time.time()
-        self._expiry = {token: expiry for token, expiry in self._expiry.items() if expiry > now}
-        token = "ya29.c." + secrets.token_urlsafe(120)
-        self._expiry[token.encode()] = now + TOKEN_SECONDS
-        return token
+        text = f"ya29.c.{time.time():.6f}.{secrets.token_urlsafe(90)}"
+        return f"{text}.{self._signature(text.encode())}"
 
     def valid(self, token: bytes) -> bool:
-        return self._expiry.get(token, 0.0) > time.time()
+        expiry = self._expiry.get(token)
+        if expiry is None:
+            expiry = self._expiry_of(token)
+            if expiry > time.time():
+                self._expiry[token] = expiry
+        return expiry > time.time()
 
     def revoke_all(self) -> None:
         """As when the service account's key is deleted: every token issued so far is refused."""
         self._expiry.clear()
+        self._revoked_until = time.time()
+
+    def _expiry_of(self, token: bytes) -> float:
+        """0 for what was never issued, or is revoked."""
+        text, _, signature = token.rpartition(b".")
+        if not hmac.compare_digest(signature, self._signature(text).encode()):
+            return 0.0
+        issued_at = float(b".".join(text.split(b".")[2:4]))
+        return issued_at + TOKEN_SECONDS if issued_at > self._revoked_until else 0.0
+
+    def _signature(self, text: bytes) -> str:
+        return hmac.new(self._secret, text, hashlib.sha256).hexdigest()
 
 
 class TokenEndpoint:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 from collections.abc import AsyncIterator, Coroutine
+from functools import partial
 from typing import Any
 
 import structlog
@@ -22,9 +22,11 @@ from server.api.operations import OperationServicer
 from server.api.push_notifications import PushNotificationServicer
 from server.api.server import ApiServer
 from server.api.users import UserServicer
-from server.config import Config, TransportKind
-from server.dispatch.gates import Gates
+from server.config import Config
+from server.dispatch.health import HealthReports
 from server.dispatch.job_run import Parts
+from server.dispatch.lanes import Lanes
+from server.dispatch.removals import RemovalGuard
 from server.dispatch.rendering import Renderings
 from server.dispatch.scheduler import run_schedule
 from server.dispatch.upkeep import keep_up
@@ -47,6 +49,7 @@ from server.store.cancellations import Cancellations
 from server.store.credentials import Credentials
 from server.store.database import Database
 from server.store.feed import Feed
+from server.store.health import CredentialHealths
 from server.store.hints import Hints
 from server.store.idempotency import RequestKeys
 from server.store.jobs import Jobs
@@ -86,10 +89,13 @@ async def work(config: Config, name: str) -> None:
     async with _database(config, "pharos-work") as database, _running() as process:
         hints = Hints(database.dsn)
         sealer = Sealer.from_environment(config.environment, config.data_dir)
-        senders = Senders(config.endpoints, sealer, _transport(config))
-        parts = Parts(Jobs(database), senders, Renderings(Renderer()), Gates(), hints, config.lease)
+        senders = Senders(config.endpoints, sealer, _transports(config))
+        reports = HealthReports(CredentialHealths(database), hints)
+        lanes, guard = Lanes(reports.tell), RemovalGuard(config.removal_share)
+        parts = Parts(Jobs(database), senders, Renderings(Renderer()), lanes, hints, config.lease, guard)
         worker = Worker(parts, hints.jobs)
         process.start(hints.run())
+        process.start(reports.run())
         process.start(run_schedule(Schedule(database), hints))
         process.start(
             keep_up(
@@ -103,6 +109,7 @@ async def work(config: Config, name: str) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(config.grace.total_seconds()):
                 await asyncio.wait([working])
+        await reports.finish()
         async with asyncio.timeout(config.endpoints.request_timeout + 5):
             await senders.aclose()
 
@@ -128,6 +135,12 @@ async def create_account(config: Config, name: str) -> dict[str, str]:
     return {"accountId": ids.encode(Kind.ACCOUNT, issued.id), "authToken": issued.secret}
 
 
+def _transports(config: Config) -> Connect:
+    if config.transport == "httpx":
+        return HttpxTransport
+    return partial(Http2Transport, response_table=config.response_table)
+
+
 def _api(config: Config, database: Database, hints: Hints, tailer: Tailer, address: str) -> ApiServer:
     renderer = Renderer()
     operations, notifications = Operations(database), Notifications(database)
@@ -136,7 +149,7 @@ def _api(config: Config, database: Database, hints: Hints, tailer: Tailer, addre
         UserServicer(Users(database)),
         DeviceRegistrationServicer(Registrations(database)),
         AppServicer(Apps(database)),
-        CredentialServicer(Credentials(database), parse_credential, sealer),
+        CredentialServicer(Credentials(database), parse_credential, sealer, hints),
         PushNotificationServicer(
             operations, notifications, renderer, DryRuns(Jobs(database), renderer, measure), hints
         ),
@@ -144,12 +157,6 @@ def _api(config: Config, database: Database, hints: Hints, tailer: Tailer, addre
         DeliveryStatusServicer(StatusStreams(Feed(database), tailer)),
     )
     return ApiServer(address, servicers, CallInterceptor(Authenticator(Accounts(database))))
-
-
-def _transport(config: Config) -> Connect:
-    if config.transport is TransportKind.HTTPX:
-        return HttpxTransport
-    return functools.partial(Http2Transport, response_table=config.response_table)
 
 
 class _Process:

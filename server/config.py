@@ -2,35 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from enum import StrEnum
 from pathlib import Path
 
 from server.providers.endpoints import Endpoints
 
+TRANSPORTS = ("http2", "httpx")
 DEFAULT_DATA_DIR = Path("data")
-
-_LARGEST_TABLE = 65536
 
 
 class BadSetting(ValueError):
     """A setting that can't be used; the text names it."""
 
 
-class TransportKind(StrEnum):
-    """What carries pushes to the providers: our own HTTP/2 connections, or httpx."""
-
-    HTTP2 = "http2"
-    HTTPX = "httpx"
-
-
 @dataclass(frozen=True, slots=True)
 class Config:
     """``database_url`` None: the embedded server in ``data_dir``. ``lease`` is how long a dead worker's jobs wait.
 
-    ``response_table`` is the size of the HPACK table that providers may use for their responses' headers, in bytes.
+    ``removal_share``: how much of an operation may die of one error before its devices are rather kept.
+    ``transport`` is what sends to the providers, ``response_table`` the size of its table for response headers.
     """
 
     data_dir: Path
@@ -40,7 +32,8 @@ class Config:
     lease: timedelta = timedelta(seconds=30)
     grace: timedelta = timedelta(seconds=20)
     retention: timedelta = timedelta(days=7)
-    transport: TransportKind = TransportKind.HTTP2
+    removal_share: float = 0.5
+    transport: str = TRANSPORTS[0]
     response_table: int = 0
 
     @classmethod
@@ -54,8 +47,9 @@ class Config:
             lease=_seconds(environment, "PHAROS_LEASE_SECONDS", 30.0),
             grace=_seconds(environment, "PHAROS_GRACE_SECONDS", 20.0),
             retention=_days(environment, "PHAROS_RETENTION_DAYS", 7.0),
-            transport=_transport(environment),
-            response_table=_table_size(environment, "PHAROS_HTTP2_RESPONSE_TABLE"),
+            removal_share=_number(environment, "PHAROS_REMOVAL_SHARE", 0.5, most=1.0),
+            transport=_choice(environment, "PHAROS_TRANSPORT", TRANSPORTS),
+            response_table=int(_choice(environment, "PHAROS_HTTP2_RESPONSE_TABLE", ("0", "4096"))),
         )
 
 
@@ -69,22 +63,21 @@ def _endpoints(environment: Mapping[str, str]) -> Endpoints:
     urls = {name: url for name, url in given.items() if url}
     ca_file = environment.get("PHAROS_PROVIDER_CA")
     timeout = _seconds(environment, "PHAROS_PROVIDER_TIMEOUT_SECONDS", 15.0)
-    return Endpoints(**urls, ca_file=Path(ca_file) if ca_file else None, request_timeout=timeout.total_seconds())
+    quota = _number(environment, "PHAROS_FCM_QUOTA_PER_MINUTE", 600_000.0, most=1e9) / 60
+    return Endpoints(
+        **urls,
+        ca_file=Path(ca_file) if ca_file else None,
+        request_timeout=timeout.total_seconds(),
+        fcm_quota=quota,
+    )
 
 
-def _transport(environment: Mapping[str, str]) -> TransportKind:
-    text = environment.get("PHAROS_TRANSPORT") or TransportKind.HTTP2
-    try:
-        return TransportKind(text)
-    except ValueError:
-        raise BadSetting(f"PHAROS_TRANSPORT must be {' or '.join(TransportKind)}, not {text!r}") from None
-
-
-def _table_size(environment: Mapping[str, str], name: str) -> int:
-    text = environment.get(name) or "0"
-    if not text.isascii() or not text.isdecimal() or int(text) > _LARGEST_TABLE:
-        raise BadSetting(f"{name} must be a whole number from 0 to {_LARGEST_TABLE}, not {text!r}")
-    return int(text)
+def _choice(environment: Mapping[str, str], name: str, choices: Sequence[str]) -> str:
+    """The first of the choices unless another is set."""
+    chosen = environment.get(name) or choices[0]
+    if chosen not in choices:
+        raise BadSetting(f"{name} must be {' or '.join(choices)}, not {chosen!r}")
+    return chosen
 
 
 def _seconds(environment: Mapping[str, str], name: str, default: float) -> timedelta:

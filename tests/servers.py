@@ -43,7 +43,7 @@ def api_server(database: Database, parse: Any) -> ApiServer:
     operations, notifications = Operations(database), Notifications(database)
     servicers = (
         AppServicer(Apps(database)),
-        CredentialServicer(Credentials(database), parse, Sealer([bytes(32)])),
+        CredentialServicer(Credentials(database), parse, Sealer([bytes(32)]), unheard),
         DeviceRegistrationServicer(Registrations(database)),
         UserServicer(Users(database)),
         PushNotificationServicer(

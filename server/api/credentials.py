@@ -17,6 +17,7 @@ from server.api import pages
 from server.api.calls import current_account
 from server.api.convert import BASE_PATH, CREDENTIAL_TYPE_NUMBERS, CREDENTIAL_TYPES, id_in_path, timestamp
 from server.api.filters import period
+from server.api.notices import health_message
 from server.api.requests import request_key, result_of
 from server.domain import ids
 from server.domain.apps import Credential, CredentialChange, CredentialFilter, NewContent, NewCredential
@@ -70,11 +71,20 @@ class Sealer(Protocol):
     def seal(self, plaintext: bytes, context: str) -> bytes: ...
 
 
+class Announcer(Protocol):
+    """Tells other processes that there are jobs, or that an account's feed has grown."""
+
+    def announce_jobs(self) -> None: ...
+
+    def announce_feed(self, account_id: UUID) -> None: ...
+
+
 class CredentialServicer(credentials_pb2_grpc.CredentialServiceServicer):
-    def __init__(self, credentials: Credentials, parse: Parser, sealer: Sealer) -> None:
+    def __init__(self, credentials: Credentials, parse: Parser, sealer: Sealer, announcer: Announcer) -> None:
         self._credentials = credentials
         self._parse = parse
         self._sealer = sealer
+        self._announcer = announcer
 
     async def CreateCredential(
         self, request: pb.CreateCredentialRequest, context: Context
@@ -108,14 +118,16 @@ class CredentialServicer(credentials_pb2_grpc.CredentialServiceServicer):
         elif is_default is None:
             raise Invalid(Violation("is_default", "is required where content is not given"))
         await self._credentials.update(account, credential_id, CredentialChange(is_default, content))
+        self._announce(account)
         name = ids.encode(Kind.CREDENTIAL, credential_id)
         return pb.UpdateCredentialResponse(resource_id=name, resource_location=_location(name))
 
     async def DeleteCredential(
         self, request: pb.DeleteCredentialRequest, context: Context
     ) -> pb.DeleteCredentialResponse:
-        credential_id = id_in_path(Kind.CREDENTIAL, request.credential_id)
-        await self._credentials.delete(current_account(), credential_id)
+        account, credential_id = current_account(), id_in_path(Kind.CREDENTIAL, request.credential_id)
+        await self._credentials.delete(account, credential_id)
+        self._announce(account)
         name = ids.encode(Kind.CREDENTIAL, credential_id)
         return pb.DeleteCredentialResponse(resource_id=name, resource_location=_location(name))
 
@@ -131,7 +143,14 @@ class CredentialServicer(credentials_pb2_grpc.CredentialServiceServicer):
         earlier = await self._credentials.repeated(account, key) if key else None
         if earlier is not None:
             return earlier
-        return await self._credentials.create(account, await self._new_credential(account, request), key)
+        done = await self._credentials.create(account, await self._new_credential(account, request), key)
+        self._announce(account)
+        return done
+
+    def _announce(self, account: UUID) -> None:
+        """What waited for a credential may go on, and its health may be news."""
+        self._announcer.announce_jobs()
+        self._announcer.announce_feed(account)
 
     async def _new_credential(self, account: UUID, request: pb.CreateCredentialRequest) -> NewCredential:
         credential_type = CREDENTIAL_TYPES[request.credential_type]
@@ -194,6 +213,7 @@ def _message(credential: Credential) -> pb.Credential:
         app_name=credential.app_name,
         created_at=timestamp(credential.created_at),
         updated_at=timestamp(credential.updated_at),
+        health=health_message(credential.health),
     )
 
 

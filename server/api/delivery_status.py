@@ -14,6 +14,7 @@ from pharos.push.v1 import delivery_status_pb2_grpc
 
 from server.api.calls import current_account
 from server.api.convert import id_in_path, number, timestamp
+from server.api.notices import health_changes, removals_stopped
 from server.api.operation_messages import operation_message
 from server.domain import ids
 from server.domain.feed import Changes, Checkpoint, End, Filter, Item, RecipientChange, SnapshotPart
@@ -81,6 +82,8 @@ def _changes(changes: Changes) -> pb.StatusChanges:
     return pb.StatusChanges(
         recipients=_recipients(changes.recipients),
         operations=[operation_message(operation) for operation in changes.operations],
+        credential_health=health_changes(changes.notices),
+        removals_stopped=removals_stopped(changes.notices),
     )
 
 

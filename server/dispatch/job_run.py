@@ -3,49 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TypeVar
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import structlog
 
 from server.dispatch.clock import Clock
-from server.dispatch.gates import Gates
-from server.dispatch.ports import Announcer, JobStore, Senders
+from server.dispatch.findings import Findings
+from server.dispatch.lanes import Lane, Lanes, Rest
+from server.dispatch.ports import Announcer, JobStore, Sender, Senders
+from server.dispatch.recording import Recording
 from server.dispatch.removals import RemovalGuard
 from server.dispatch.rendering import Renderings
 from server.domain.credentials import SealedCredential
-from server.domain.delivery import (
-    DeadDevice,
-    DeviceState,
-    End,
-    RecipientState,
-    call_off,
-    dead_device,
-    expire,
-    postpone,
-    settle,
-)
+from server.domain.delivery import DeviceState, End, RecipientState, can_wait, expire, settle
 from server.domain.errors import Unavailable
-from server.domain.ids import notification_uuid
-from server.domain.jobs import MOST_PICKS, Flush, Job, by_provider
+from server.domain.jobs import MOST_PICKS, Holder, Job
 from server.domain.operations import Status
+from server.domain.outcomes import Outcome
 from server.domain.plan import Reach, plan
-from server.domain.pushes import Provider, Push
+from server.domain.pushes import Provider, Push, push_id
 from server.domain.reasons import Reason
+from server.domain.routes import Routes
 from server.domain.templates import RenderError
 
 log = structlog.get_logger(__name__)
 
-FLUSH_PUSHES = 250  # ended calls after which a flush is due; a kill -9 repeats at most those of two flushes
-FLUSH_SECONDS = 0.25
 UNPREPARED_SECONDS = 0.5  # before a job that could not be looked at goes back to the queue
-WIDTH = 64  # pushes of one job under way at once
-
-T = TypeVar("T")
+WIDTH = 125  # pushes of one job under way at once: what is done between two turns of an urgent one
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +43,19 @@ class Parts:
     store: JobStore
     senders: Senders
     renderings: Renderings
-    gates: Gates
+    lanes: Lanes
     announcer: Announcer
     lease: timedelta
     guard: RemovalGuard = field(default_factory=RemovalGuard)
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How the devices of a credential are reached."""
+
+    credential: SealedCredential
+    sender: Sender
+    lane: Lane
 
 
 class JobRun:
@@ -68,47 +65,34 @@ class JobRun:
         self.job = job
         self._parts = parts
         self._clock = Clock(job.claimed_at)
+        self._expires_at = None if job.ttl is None else job.due_at + timedelta(seconds=job.ttl)
         self._stopping = False
-        self._canceled = job.canceled
-        self._delivered = False
-        self._credentials: dict[Provider, SealedCredential] = {}
-        self._waiting: dict[int, RecipientState] = {}  # not final, or final and not yet flushed
-        self._ends: list[End] = []
-        self._dead: list[DeadDevice] = []
-        self._answered = 0  # provider calls that ended since the last flush
-        self._flush_due = asyncio.Event()
-        self._recording = asyncio.Lock()  # held while a flush is under way
+        self._ways: dict[UUID, _Way] = {}
+        self._findings = Findings(job, parts.guard)
+        self._record = Recording(job, parts.store, parts.announcer, parts.lease, self._findings)
 
     def stop(self) -> None:
         self._stopping = True
 
     async def run(self) -> None:
         """Carry the job out. Raises ``LeaseLost``, also inside an ExceptionGroup, when another worker has taken it."""
-        if self._canceled:
+        if self.job.canceled:
             await self._end_canceled()
-            return
-        if self.job.picks > MOST_PICKS:
+        elif self.job.picks > MOST_PICKS:
             await self._defuse()
-            return
-        try:
-            await self._prepare()
-        except Unavailable:  # nothing was begun: the claim does not count against the job
-            await asyncio.sleep(UNPREPARED_SECONDS)
-            await self._patiently(lambda: self._parts.store.give_back(self.job))
-            return
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._flush_regularly())
-            await self._deliver()
-            self._delivered = True
-            self._flush_due.set()
-        await self._finish()
+        elif await self._prepare():
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._record.keep_up())
+                await self._deliver()
+                self._record.stop()
+            await self._finish()
 
     async def _end_canceled(self) -> None:
-        job = self.job
+        job, record = self.job, self._record
         if job.begun:  # whose notifications name the credentials that were used
-            self._choose(await self._patiently(lambda: self._parts.store.credentials(job)))
-        self._call_off(job.begun.get(n) or RecipientState(n, r.user_id) for n, r in job.recipients.items())
-        await self._finish()
+            self._choose(await record.patiently(lambda: self._parts.store.credentials(job)))
+        record.call_off(job.begun.get(n) or RecipientState(n, r.user_id) for n, r in job.recipients.items())
+        await record.finish(self._clock)
 
     async def _defuse(self) -> None:
         """A job whose workers keep dying is halved until one recipient is left, which fails."""
@@ -117,156 +101,139 @@ class JobRun:
             await self._parts.store.split(self.job)
             return
         ((index, recipient),) = self.job.recipients.items()
-        self._ends.append(_poisoned(self.job.begun.get(index) or RecipientState(index, recipient.user_id)))
-        await self._finish()
+        self._record.end(_poisoned(self.job.begun.get(index) or RecipientState(index, recipient.user_id)))
+        await self._record.finish(self._clock)
 
-    async def _prepare(self) -> None:
-        credentials = await self._parts.store.credentials(self.job)
+    async def _prepare(self) -> bool:
+        """Find out whom to reach and how. False: the database is away, and the job went back uncounted."""
+        job, store = self.job, self._parts.store
+        try:
+            credentials = await store.credentials(job)
+            expansions = await store.expand(job.lease.account_id, job.app_id, job.recipients)
+        except Unavailable:
+            await asyncio.sleep(UNPREPARED_SECONDS)
+            await self._record.patiently(lambda: store.give_back(job))
+            return False
         self._choose(credentials)
-        job = self.job
-        expansions = await self._parts.store.expand(job.lease.account_id, job.app_id, job.recipients)
-        made = plan(job.recipients, job.begun, expansions, Reach(self._credentials, self._deleted()))
-        self._ends.extend(made.ends)
+        made = plan(job.recipients, job.begun, expansions, Reach(self._record.routes.providers, self._deleted()))
+        self._record.end(*made.ends)
         now = self._clock.now()
         for state in made.states:
-            expire(state.devices, now, self.job.deadline)
-            self._waiting[state.index] = state
-            self._end_if_decided(state)
+            expire(state.devices, now, job.deadline)
+            self._record.wait_for(state)
+        return True
 
-    def _choose(self, credentials: list[SealedCredential]) -> None:
-        self._credentials = by_provider(credentials)
+    def _choose(self, credentials: Sequence[SealedCredential]) -> None:
+        self._record.routes = Routes(credentials, self.job.apn_credential)
+
+    def _way(self, device: DeviceState) -> _Way:
+        credential = self._record.routes.credential(device)
+        way = self._ways.get(credential.credential_id)
+        if way is None:
+            sender = self._parts.senders.get(credential)
+            lane = self._parts.lanes.of(credential, sender.project)
+            way = self._ways[credential.credential_id] = _Way(credential, sender, lane)
+        return way
 
     def _deleted(self) -> set[Provider]:
         named = {Provider.FCM: self.job.fcm_credential, Provider.APN: self.job.apn_credential}
-        return {provider for provider, credential in named.items() if credential and provider not in self._credentials}
+        usable = self._record.routes.providers
+        return {provider for provider, credential in named.items() if credential and provider not in usable}
 
     async def _deliver(self) -> None:
-        pushes = self._pushes()
+        waiting = self._record.waiting
+        pushes = _undecided(waiting)
         async with asyncio.TaskGroup() as group:
-            for _ in range(min(WIDTH, len(self._waiting))):
+            for _ in range(min(WIDTH, len(waiting))):
                 group.create_task(self._work(pushes))
-
-    def _pushes(self) -> Iterator[tuple[RecipientState, DeviceState]]:
-        for state in list(self._waiting.values()):
-            for device in state.devices:
-                if not device.decided:
-                    yield state, device
 
     async def _work(self, pushes: Iterator[tuple[RecipientState, DeviceState]]) -> None:
         for state, device in pushes:
-            await asyncio.sleep(0)  # a push that needs no call must not keep the others of the worker waiting
-            if self._answered >= FLUSH_PUSHES:
-                async with self._recording:  # sending does not run ahead of a database that can't be reached
-                    pass
-            if self._stopping or self._canceled:
+            await self._record.room()
+            if self._stopping or self._record.canceled:
                 return
-            await self._push(state, device)
-            self._end_if_decided(state)
+            if not await self._push(state, device):
+                await asyncio.sleep(0)  # pushes without a call must not keep the others of the worker waiting
+            self._record.end_if_decided(state)
 
-    async def _push(self, state: RecipientState, device: DeviceState) -> None:
+    async def _push(self, state: RecipientState, device: DeviceState) -> bool:
+        """Try a device, if it may be tried now. Return whether its provider was asked."""
+        if not self._may_try(device):
+            return False
+        way = self._way(device)
+        waits = not way.lane.enter_at_once()
+        if waits and (rest := await way.lane.enter(urgent=self.job.small)):
+            self._hold(device, way, rest)
+            return False
+        begun_at = time.monotonic()
+        outcome: Outcome | None = None
+        try:
+            if not waits or self._may_try(device):  # its time may be over when its turn comes
+                outcome = await self._call(way.sender, state, device)
+        finally:
+            way.lane.leave(outcome, begun_at)
+        if outcome is None:
+            return False
+        self._record.answered()
+        if not self._record.routes.turn(device, outcome):
+            self._settle(state, device, way, outcome)
+        elif not self._record.canceled:
+            await self._push(state, device)
+        return True
+
+    def _may_try(self, device: DeviceState) -> bool:
         now = self._clock.now()
         expire([device], now, self.job.deadline)
-        if device.decided or (device.not_before is not None and device.not_before > now):
-            return
-        credential = self._credentials[device.provider]
-        rest = self._parts.gates.rest(credential.credential_id)
-        if rest is not None:
-            postpone(device, now + rest.left, self.job.deadline, rest.reason)
-            return
+        return not device.decided and (device.not_before is None or device.not_before <= now)
+
+    async def _call(self, sender: Sender, state: RecipientState, device: DeviceState) -> Outcome | None:
+        """Send, unless there is nothing that could be sent."""
         try:
             push = self._render(state, device)
         except RenderError as error:
             device.fail(Reason.RENDER_ERROR, str(error)[:200])
-            return
-        outcome = await self._parts.senders.get(credential).send(push)
-        self._parts.gates.learn(credential.credential_id, outcome)
+            return None
+        return await sender.send(push)
+
+    def _settle(self, state: RecipientState, device: DeviceState, way: _Way, outcome: Outcome) -> None:
         settle(device, outcome, self._clock.now(), self.job.deadline)
-        dead = dead_device(device, outcome, self.job.claimed_at)
-        if self._parts.guard.allows(credential.credential_id, outcome) and dead:
-            self._dead.append(dead)
-        self._answered += 1
-        if self._answered >= FLUSH_PUSHES:
-            self._flush_due.set()
+        if not device.decided and (rest := way.lane.rest()):
+            self._hold(device, way, rest)
+        self._findings.add(self._record.routes, state, device, outcome)
+
+    def _hold(self, device: DeviceState, way: _Way, rest: Rest) -> None:
+        """Keep a device for when its credential has rested; one whose time is over by then fails now."""
+        until = self._clock.now() + rest.left
+        if not can_wait(device, until, self.job.deadline, rest.reason):
+            return
+        self._record.rest(way.credential.credential_id, until)
+        if rest.reason is Reason.CREDENTIAL_REJECTED:
+            self._record.held_by = Holder(way.credential.credential_id, way.credential.version)
 
     def _render(self, state: RecipientState, device: DeviceState) -> Push:
         job = self.job
         return Push(
-            push_id=push_id(notification_uuid(job.operation_id, state.index), device),
+            push_id=push_id(job.operation_id, state.index, device.provider, device.token),
             token=device.token,
             content=self._parts.renderings.render(job, state.index),
             presentation=job.message.presentation,
-            expires_at=None if job.ttl is None else job.due_at + timedelta(seconds=job.ttl),
+            expires_at=self._expires_at,
             at=self._clock.now(),
             overrides=job.message.overrides.of(device.provider),
         )
 
-    def _end_if_decided(self, state: RecipientState) -> None:
-        if state.index in self._waiting and state.decided:
-            del self._waiting[state.index]
-            self._ends.append(state.end())
-
-    async def _flush_regularly(self) -> None:
-        while not self._delivered:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(FLUSH_SECONDS):
-                    await self._flush_due.wait()
-            if (self._ends or self._answered) and not self._delivered:
-                await self._flush(keep=True, wait=self._parts.lease)
-
-    def _call_off(self, states: Iterable[RecipientState]) -> None:
-        """End recipients of a canceled operation."""
-        self._ends.extend(call_off(state, lost=self.job.lost) for state in states)
-
     async def _finish(self) -> None:
-        if self._canceled:
-            self._call_off(self._waiting.values())
-            self._waiting.clear()
-        if self._stopping and not self._ends and not any(state.begun for state in self._waiting.values()):
+        if self._stopping and self._record.untouched:
             await self._parts.store.give_back(self.job)
         else:
-            await self._flush(keep=False, wait=self._wait())
+            await self._record.finish(self._clock)
 
-    def _wait(self) -> timedelta:
-        """How long until the earliest of the recipients left may be tried."""
-        now = self._clock.now()
-        times = [state.next_try or now for state in self._waiting.values()]
-        return max(min(times, default=now) - now, timedelta())
 
-    async def _flush(self, *, keep: bool, wait: timedelta) -> None:
-        """Record what has ended. An unreachable database is waited for: only a lost lease makes the record void."""
-        ends, dead = self._ends, self._dead
-        self._ends, self._dead, self._answered = [], [], 0
-        self._flush_due.clear()
-        flush = Flush(
-            ends=ends,
-            rest=list(self._waiting),
-            begun=[state for state in self._waiting.values() if state.begun],
-            dead=dead,
-            keep=keep,
-            wait=wait,
-            fcm_credential=self._credential_id(Provider.FCM),
-            apn_credential=self._credential_id(Provider.APN),
-        )
-        async with self._recording:
-            flushed = await self._patiently(lambda: self._parts.store.flush(self.job, flush))
-        self._canceled |= flushed.canceled
-        if ends:
-            self._parts.announcer.announce_feed(self.job.lease.account_id)
-
-    async def _patiently(self, write: Callable[[], Awaitable[T]]) -> T:
-        """Do a fenced write once the database can be reached."""
-        delay = 0.05
-        while True:
-            try:
-                return await write()
-            except Unavailable:
-                log.warning("a job waits for the database", job_id=str(self.job.lease.job_id))
-                await asyncio.sleep(delay)
-                delay = min(delay * 2, 2.0)
-
-    def _credential_id(self, provider: Provider) -> UUID | None:
-        credential = self._credentials.get(provider)
-        return credential.credential_id if credential else None
+def _undecided(states: Sequence[RecipientState]) -> Iterator[tuple[RecipientState, DeviceState]]:
+    for state in states:
+        for device in state.devices:
+            if not device.decided:
+                yield state, device
 
 
 def _poisoned(state: RecipientState) -> End:
@@ -276,8 +243,3 @@ def _poisoned(state: RecipientState) -> End:
     if any(device.status is Status.SENT for device in state.devices):
         return state.end()
     return End(state.index, state.user_id, Status.FAILED, Reason.POISON, state.devices)
-
-
-def push_id(notification: UUID, device: DeviceState) -> UUID:
-    """Return the id of every push of this notification to this device: the same in each attempt (RFC 9562, v5)."""
-    return uuid5(notification, f"{device.provider}:{device.token}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Protocol
 from uuid import UUID
@@ -11,6 +11,7 @@ from server.domain.credentials import SealedCredential
 from server.domain.jobs import Expansion, Flush, Flushed, Job, Lease
 from server.domain.operations import Recipient
 from server.domain.outcomes import Outcome
+from server.domain.projects import Project
 from server.domain.pushes import Content, Push
 from server.domain.templates import ContentSource
 
@@ -27,6 +28,15 @@ class JobStore(Protocol):
     async def split(self, job: Job) -> None: ...
 
 
+class HealthStore(Protocol):
+    """What is known against credentials, as ``server.store.health`` keeps it. Both answer whether it was news."""
+
+    async def unwell(
+        self, account_id: UUID, credential_id: UUID, version: int, code: str, seconds: float | None
+    ) -> bool: ...
+    async def well(self, account_id: UUID, credential_id: UUID, version: int) -> bool: ...
+
+
 class Schedule(Protocol):
     """The sends that wait for their time, as ``server.store.schedule`` keeps them."""
 
@@ -35,9 +45,13 @@ class Schedule(Protocol):
 
 
 class Sender(Protocol):
-    """Sends with one credential. Never raises for what a provider or the network does."""
+    """Sends with one credential, whose pushes count for ``project``; None: for nothing but the credential."""
 
-    async def send(self, push: Push) -> Outcome: ...
+    @property
+    def project(self) -> Project | None: ...
+
+    async def send(self, push: Push) -> Outcome:
+        """Never raises for what a provider or the network does."""
 
 
 class Senders(Protocol):
@@ -47,7 +61,9 @@ class Senders(Protocol):
 
 
 class ContentTemplate(Protocol):
-    """A send's texts, parsed."""
+    """A send's texts, parsed. ``variables`` are the names that they read."""
+
+    variables: frozenset[str]
 
     def render(self, variables: Mapping[str, Any]) -> Content: ...
 
@@ -66,6 +82,6 @@ class Announcer(Protocol):
 
 
 class JobSignal(Protocol):
-    """Wakes when there may be new jobs. A hint: it may come for nothing, or not at all."""
+    """Calls its listeners when there may be new jobs. A hint: it may come for nothing, or not at all."""
 
-    async def wait(self, seconds: float) -> None: ...
+    def subscribe(self, listener: Callable[[], object]) -> None: ...

@@ -27,7 +27,8 @@ class Renderings:
 
     def render(self, job: Job, index: int) -> Content:
         """Return the content for recipient ``index``. Raises ``RenderError``."""
-        return self._template(job).render(_variables(job.recipients[index].variables))
+        template = self._template(job)
+        return template.render(_variables(job.recipients[index].variables) if template.variables else {})
 
     def _template(self, job: Job) -> ContentTemplate:
         template = self._templates.get(job.operation_id)

@@ -24,8 +24,8 @@ AFTER_FAILURE_SECONDS = 0.5
 class Slots:
     """Jobs under way at once. Small sends and bulk have their own, so that neither waits for the other."""
 
-    small: int = 8
-    bulk: int = 6
+    small: int = 64
+    bulk: int = 4
 
 
 class Worker:
@@ -33,15 +33,16 @@ class Worker:
 
     def __init__(self, parts: Parts, signal: JobSignal, slots: Slots | None = None) -> None:
         self._parts = parts
-        self._signal = signal
         self._slots = slots or Slots()
         self._runs: dict[asyncio.Task[None], JobRun] = {}
         self._stopping = asyncio.Event()
-        self._freed = asyncio.Event()
+        self._wake = asyncio.Event()  # new jobs, a free slot, or a stop
+        signal.subscribe(self._wake.set)
 
     def stop(self) -> None:
         """Claim nothing more, finish the pushes under way, record them, give the rest back."""
         self._stopping.set()
+        self._wake.set()
         for run in self._runs.values():
             run.stop()
 
@@ -69,7 +70,7 @@ class Worker:
                 await self._wait_for_work()
 
     async def _claim(self, group: asyncio.TaskGroup) -> int:
-        self._freed.clear()  # here, so that a job that ends during the claim is seen by the wait behind it
+        self._wake.clear()  # here, so that what happens during the claim is seen by the wait behind it
         small = self._slots.small - sum(1 for run in self._runs.values() if run.job.small)
         bulk = self._slots.bulk - sum(1 for run in self._runs.values() if not run.job.small)
         if small <= 0 and bulk <= 0:
@@ -89,7 +90,7 @@ class Worker:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         del self._runs[task]
-        self._freed.set()
+        self._wake.set()
 
     async def _contain(self, run: JobRun) -> None:
         """One job's failure is its own: its lease ends and it is claimed again."""
@@ -118,17 +119,9 @@ class Worker:
                     task.cancel()
 
     async def _wait_for_work(self) -> None:
-        waits = [
-            asyncio.ensure_future(self._signal.wait(POLL_SECONDS)),
-            asyncio.ensure_future(self._freed.wait()),
-            asyncio.ensure_future(self._stopping.wait()),
-        ]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
-            await asyncio.gather(*waits, return_exceptions=True)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(POLL_SECONDS):
+                await self._wake.wait()
 
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):

@@ -9,6 +9,7 @@ from typing import Final
 from uuid import UUID
 
 from server.domain.credentials import CredentialType
+from server.domain.health import Health
 from server.domain.periods import Period
 
 DEFAULT_APP: Final = "default"
@@ -70,6 +71,7 @@ class Credential:
     app_name: str
     created_at: datetime
     updated_at: datetime
+    health: Health
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,18 +8,26 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
+from server.domain.devices import Environment
 from server.domain.operations import Status
-from server.domain.outcomes import Accepted, CredentialRefused, NotSent, Outcome, Rejected, Throttled, Unknown
+from server.domain.outcomes import Accepted, CredentialRefused, NotSent, Outcome, Rejected, Scope, Throttled, Unknown
 from server.domain.pushes import Provider
 from server.domain.reasons import Reason
 from server.domain.retry import backoff
 
+_FINAL: Final = frozenset(status for status in Status if status.final)
+
 
 @dataclass(slots=True)
 class DeviceState:
-    """One device of a recipient. ``status`` is QUEUED until decided; ``attempts`` counts provider calls."""
+    """One device of a recipient. ``status`` is QUEUED until decided; ``attempts`` counts provider calls.
+
+    ``environment`` is Apple's that it is known to belong to, ``refused_in`` the one that did not know its token: from
+    then on it is tried in the other.
+    """
 
     provider: Provider
     token: str
@@ -30,14 +38,25 @@ class DeviceState:
     message_id: str | None = None
     code: str | None = None
     not_before: datetime | None = None
+    environment: Environment | None = None
+    refused_in: Environment | None = None
 
     @property
     def decided(self) -> bool:
-        return self.status.final
+        return self.status in _FINAL
 
     def fail(self, reason: Reason, code: str | None = None) -> None:
         self.status, self.reason = Status.FAILED, reason
         self.code = code or self.code
+
+    @property
+    def begun(self) -> bool:
+        return bool(self.tries or self.refused_in or self.decided)
+
+    def refuse_in(self, environment: Environment, code: str) -> None:
+        """Note that the environment does not know the token: the other one decides, without a backoff in between."""
+        self.attempts += 1
+        self.refused_in, self.reason, self.code = environment, Reason.INVALID_TOKEN, code
 
 
 @dataclass(slots=True)
@@ -51,17 +70,11 @@ class RecipientState:
     @property
     def begun(self) -> bool:
         """Whether a device was tried: from then on the set of devices is fixed."""
-        return any(device.tries or device.decided for device in self.devices)
+        return any(device.begun for device in self.devices)
 
     @property
     def decided(self) -> bool:
         return all(device.decided for device in self.devices)
-
-    @property
-    def next_try(self) -> datetime | None:
-        """When the first undecided device may be tried; None: at once."""
-        times = [device.not_before for device in self.devices if not device.decided]
-        return min((time for time in times if time), default=None) if all(times) else None
 
     def end(self) -> End:
         """Return how the recipient ended; call it only when decided. SENT if any device was, else the first failure."""
@@ -90,8 +103,19 @@ class DeadDevice:
     dead_since: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class LearnedEnvironment:
+    """An APN device that turned out to belong to ``environment``."""
+
+    token: str
+    environment: Environment
+
+
 def settle(device: DeviceState, outcome: Outcome, now: datetime, deadline: datetime) -> None:
-    """Apply what a provider call came to: decide the device, or set when it is tried again."""
+    """Apply what a provider call came to: decide the device, or set when it is tried again.
+
+    A refused credential of the second environment ends it too: what the first one said stands.
+    """
     device.tries += 1
     device.attempts += _was_called(outcome)
     match outcome:
@@ -99,21 +123,38 @@ def settle(device: DeviceState, outcome: Outcome, now: datetime, deadline: datet
             device.status, device.reason, device.message_id = Status.SENT, Reason.NONE, message_id
         case Rejected():
             device.fail(outcome.reason, outcome.code)
+        case CredentialRefused() if device.refused_in:
+            device.fail(Reason.INVALID_TOKEN)
         case Throttled() | NotSent() | CredentialRefused() | Unknown():
             retry_after = outcome.retry_after if isinstance(outcome, Throttled) else None
             device.code = outcome.code
             device.reason = _reason_if_late(outcome)
-            postpone(device, now + backoff(device.tries, retry_after), deadline)
+            if not _is_held(outcome):
+                _postpone(device, now + backoff(device.tries, retry_after), deadline)
 
 
-def postpone(device: DeviceState, until: datetime, deadline: datetime, reason: Reason = Reason.EXPIRED) -> None:
-    """Hold a device back; one that would wait past its deadline fails now.
-
-    It fails for what its own last call came to, and for ``reason`` where it was never called.
-    """
+def _postpone(device: DeviceState, until: datetime, deadline: datetime) -> None:
+    """Hold a device back; one that would wait past its deadline fails now, for what its last call came to."""
     device.not_before = until
     if until > deadline:
+        device.fail(device.reason)
+
+
+def can_wait(device: DeviceState, until: datetime, deadline: datetime, reason: Reason) -> bool:
+    """Whether a device can wait for its credential to have rested, for this reason; one that can't fails now.
+
+    One that is in its second environment does not wait for a refused credential: its first one said enough.
+    """
+    if device.refused_in and reason is Reason.CREDENTIAL_REJECTED:
+        device.fail(Reason.INVALID_TOKEN)
+    elif until > deadline:
         device.fail(device.reason or reason)
+    return not device.decided
+
+
+def _is_held(outcome: Outcome) -> bool:
+    """Whether the device waits for its credential, however long that is, and not for a time."""
+    return isinstance(outcome, CredentialRefused) and outcome.scope is Scope.CREDENTIAL
 
 
 def expire(devices: Iterable[DeviceState], now: datetime, deadline: datetime) -> None:

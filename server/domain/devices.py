@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Final, TypeAlias
 from uuid import UUID
 
@@ -14,6 +15,17 @@ MAX_DEVICES: Final = 50
 """Devices of a registration."""
 
 _HEX = frozenset("0123456789abcdef")
+
+
+class Environment(IntEnum):
+    """Apple's environments, as ``devices.environment`` numbers them. A token belongs to one of them."""
+
+    PRODUCTION = 1
+    DEVELOPMENT = 2
+
+    @property
+    def other(self) -> Environment:
+        return Environment.DEVELOPMENT if self is Environment.PRODUCTION else Environment.PRODUCTION
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from server.domain.notices import Notice
 from server.domain.operations import Operation, Status
 from server.domain.reasons import Reason
 
@@ -42,8 +43,20 @@ class FeedEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class FeedNotice:
+    """News of the account that are about no recipient, with their place in the same order."""
+
+    seq: int
+    at: datetime
+    notice: Notice
+
+
+FeedEntry = FeedEvent | FeedNotice
+
+
+@dataclass(frozen=True, slots=True)
 class Position:
-    """A place in an account's feed: behind event ``seq``. Another ``epoch`` is another feed."""
+    """A place in an account's feed: behind entry ``seq``. Another ``epoch`` is another feed."""
 
     epoch: UUID
     seq: int
@@ -83,11 +96,15 @@ class SnapshotPart:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What one or more whole commits changed. An operation stands once, as it was after the last of them."""
+    """What one or more whole commits changed. An operation stands once, as it was after the last of them.
+
+    ``notices`` are for readers of the whole account.
+    """
 
     recipients: Sequence[tuple[UUID, RecipientChange]]
     operations: Sequence[Operation]
     token: str
+    notices: Sequence[FeedNotice] = ()
 
 
 @dataclass(frozen=True, slots=True)

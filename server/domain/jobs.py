@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 from server.domain.credentials import CredentialType, SealedCredential
-from server.domain.delivery import DeadDevice, End, RecipientState
+from server.domain.delivery import DeadDevice, End, LearnedEnvironment, RecipientState
+from server.domain.devices import Environment
+from server.domain.notices import RemovalsStopped
 from server.domain.operations import Message, OperationStatus, Recipient
 from server.domain.pushes import Provider
 
@@ -56,10 +59,11 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class UserDevice:
-    """One device of a user recipient at expansion."""
+    """One device of a user recipient at expansion. ``environment`` is Apple's, where it is known."""
 
     provider: Provider
     token: str
+    environment: Environment | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +75,21 @@ class Expansion:
     devices: Sequence[UserDevice] = ()
 
 
+class Holder(NamedTuple):
+    """A refused credential that recipients wait for, with the version of its content that was refused."""
+
+    credential_id: UUID
+    version: int
+
+
 @dataclass(frozen=True, slots=True)
 class Flush:
     """What a worker records about a job in one transaction.
 
     ``rest`` are the recipients still to do, ``begun`` those of them that were tried. With ``keep`` the worker goes on
-    and the lease is extended by ``wait``; otherwise the rest becomes due again after ``wait``.
+    and the lease is extended by ``wait``; otherwise the rest becomes due again after ``wait``, or when the refused
+    credential ``held_by`` changes, which it may have done already. ``dead`` and ``learned`` are not for devices that
+    were registered again meanwhile.
     """
 
     ends: Sequence[End]
@@ -87,6 +100,9 @@ class Flush:
     wait: timedelta
     fcm_credential: UUID | None = None
     apn_credential: UUID | None = None
+    held_by: Holder | None = None
+    learned: Sequence[LearnedEnvironment] = ()
+    notices: Sequence[RemovalsStopped] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +114,7 @@ class Flushed:
 
 
 def by_provider(credentials: Sequence[SealedCredential]) -> dict[Provider, SealedCredential]:
-    """Return what each provider's devices are reached with.
+    """Return what each provider's devices are reached with where nothing is known of them; ``Routes`` knows more.
 
     APN devices go through APN_SANDBOX only where the app has no APN, or the send named it.
     """

@@ -15,7 +15,7 @@ from server.domain.pushes import Presentation, Provider
 from server.domain.templates import ContentSource
 
 BATCH_SIZE = 500  # recipients a batch; fixed, since a recipient's index tells its batch
-SMALL_SEND = 100  # recipients up to which a send takes the fast lane
+SMALL_SEND = 10  # recipients up to which a send of high priority takes the fast lane
 FARTHEST_SCHEDULE = timedelta(days=35)
 
 

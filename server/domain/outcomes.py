@@ -14,6 +14,7 @@ class Scope(StrEnum):
 
     DEVICE = "device"
     CREDENTIAL = "credential"
+    PROJECT = "project"  # its quota, which it may share with other credentials
 
 
 @dataclass(frozen=True, slots=True)

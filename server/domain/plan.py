@@ -64,7 +64,7 @@ def _user(index: int, recipient: Recipient, expansion: Expansion, reach: Reach) 
     if reason is not Reason.NONE:
         return End(index, recipient.user_id, Status.UNADDRESSABLE, reason)
     devices = [
-        DeviceState(device.provider, device.token)
+        DeviceState(device.provider, device.token, environment=device.environment)
         for device in expansion.devices
         if device.provider in reach.usable or device.provider in reach.deleted
     ]
@@ -88,9 +88,12 @@ def _unaddressable(expansion: Expansion, reach: Reach) -> Reason:
 def _resume(state: RecipientState, expansion: Expansion | None, reach: Reach) -> RecipientState:
     """Go on with the devices that were fixed when the recipient was begun, except those unregistered since."""
     if state.user_id is not None and expansion is not None:
-        registered = {(device.provider, device.token) for device in expansion.devices}
+        registered = {(device.provider, device.token): device for device in expansion.devices}
         for device in state.devices:
-            if not device.decided and (device.provider, device.token) not in registered:
+            now = registered.get((device.provider, device.token))
+            if now is not None:
+                device.environment = now.environment
+            elif not device.decided:
                 device.fail(Reason.USER_DELETED if expansion.deleted else Reason.NO_DEVICE)
     _fail_unreachable(state, reach)
     return state

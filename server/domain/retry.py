@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from datetime import timedelta
 
-FIRST_DELAY = 1.0  # seconds
+FIRST_DELAY = 2.0  # seconds, at most, after the first try
 LONGEST_DELAY = 600.0
 LONGEST_RETRY_AFTER = 3600.0
 HORIZON = timedelta(hours=24)
@@ -13,13 +13,15 @@ SHORTEST_LIFE = timedelta(seconds=30)
 
 
 def backoff(attempts: int, retry_after: float | None = None) -> timedelta:
-    """Return how long to wait after ``attempts`` tries: doubling, with jitter, never before ``retry_after`` seconds.
+    """Return how long to wait after ``attempts`` tries: full jitter, and never before ``retry_after`` seconds.
 
-    The jitter only adds: a provider's Retry-After is a lower bound.
+    Anything up to a ceiling that doubles with each try, which spreads load best
+    (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/). Of a provider's Retry-After, which is a
+    lower bound, up to an hour is believed, and a little is added so that not everybody comes back at once.
     """
-    delay = min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(max(attempts, 1) - 1, 16))
-    floor = min(retry_after or 0.0, LONGEST_RETRY_AFTER)
-    return timedelta(seconds=max(delay, floor) * random.uniform(1.0, 1.25))  # noqa: S311 # spreads load, hides nothing
+    ceiling = min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(max(attempts, 1) - 1, 16))
+    floor = min(retry_after or 0.0, LONGEST_RETRY_AFTER) * random.uniform(1.0, 1.1)  # noqa: S311 # spreads load
+    return timedelta(seconds=max(random.uniform(0.0, ceiling), floor))  # noqa: S311 # spreads load
 
 
 def lifetime(ttl: int | None, horizon: timedelta = HORIZON) -> timedelta:

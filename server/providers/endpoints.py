@@ -11,7 +11,8 @@ class Endpoints:
     """Origins without a trailing slash; ``oauth_url`` is a whole URL and also the audience of the grants sent to it.
 
     ``ca_file`` (PEM) replaces the built-in trust. ``request_timeout`` is in seconds, for one provider call with
-    everything it waits for.
+    everything it waits for. ``fcm_quota`` is what Firebase grants a project, in pushes a second
+    (https://firebase.google.com/docs/cloud-messaging/scale-fcm: 600,000 a minute unless more was agreed).
     """
 
     fcm_url: str = "https://fcm.googleapis.com"
@@ -20,3 +21,4 @@ class Endpoints:
     apns_sandbox_url: str = "https://api.sandbox.push.apple.com"
     ca_file: Path | None = None
     request_timeout: float = 30.0
+    fcm_quota: float = 10_000.0

@@ -13,6 +13,7 @@ import msgspec
 
 from server.domain.credentials import CredentialType, SealedCredential
 from server.domain.outcomes import CredentialRefused, Outcome
+from server.domain.projects import Project
 from server.domain.pushes import Push
 from server.providers import tls
 from server.providers.apns.sender import ApnsSender
@@ -32,7 +33,10 @@ _APNS_STREAMS, _APNS_CONNECTIONS = 1000, 3
 
 
 class Sender(Protocol):
-    """Sends with one credential."""
+    """Sends with one credential, whose pushes count for ``project``; None: for nothing but the credential."""
+
+    @property
+    def project(self) -> Project | None: ...
 
     async def send(self, push: Push) -> Outcome:
         """Whatever the provider and the network do, the answer is an outcome, not an exception."""
@@ -43,6 +47,8 @@ class Sender(Protocol):
 
 class RefusingSender:
     """Stands in for a credential that can't be used at all: its work is kept, as for one that a provider refuses."""
+
+    project = None
 
     def __init__(self, code: str) -> None:
         self._outcome = CredentialRefused(code, called=False)
@@ -119,7 +125,7 @@ class Senders:
         endpoints = self._endpoints
         tokens = AccessTokens(account, self._oauth, endpoints.oauth_url, endpoints.request_timeout)
         transport = self._connect(Origin(endpoints.fcm_url, _FCM_STREAMS, _FCM_CONNECTIONS), self._tls)
-        return FcmSender(transport, account.project_id, tokens, endpoints.request_timeout)
+        return FcmSender(transport, account.project_id, tokens, endpoints.request_timeout, quota=endpoints.fcm_quota)
 
     def _apns(self, secret: ApnsKey | ApnsCertificate, url: str) -> ApnsSender:
         timeout = self._endpoints.request_timeout

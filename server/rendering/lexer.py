@@ -27,9 +27,10 @@ from liquid.token import (
     operators,
 )
 
-_QUOTED = r'"(?:[^"\\]|\\.)*+"|' + r"'(?:[^'\\]|\\.)*+'"
+# No backtracking, so that no text takes long. Groups are atomic, not possessive: Python before 3.11.5 mistakes those.
+_QUOTED = r'"(?>(?:[^"\\]|\\.)*)"|' + r"'(?>(?:[^'\\]|\\.)*)'"
 _OPENING = re.compile(r"\{\{|\{%")
-_OUTPUT_REST = re.compile(rf"(?:[^'\"}}]|{_QUOTED}|\}}(?!\}}))*+\}}\}}", re.DOTALL)
+_OUTPUT_REST = re.compile(rf"(?>(?:[^'\"}}]|{_QUOTED}|\}}(?!\}}))*)\}}\}}", re.DOTALL)
 _TAG_NAME = re.compile(r"#|\w++|")
 _END = {name: re.compile(rf"\{{%-?\s*+end{name}\s*+(-?)%\}}") for name in ("raw", "comment")}
 _EXPRESSION = re.compile(

@@ -12,21 +12,21 @@ MAX_TEXT = 64 * 1024
 MAX_STEPS = 50_000
 """For one recipient, all fields together. A step takes about a microsecond, in the worst filter five."""
 
-_CHARACTERS_PER_STEP = 16
+CHARACTERS_PER_STEP = 16
 
 
 class Meter:
     """The work that is left for one render. A step is one node, expression, list item or sixteen characters of text."""
 
-    __slots__ = ("_left",)
+    __slots__ = ("left",)
 
     def __init__(self, steps: int = MAX_STEPS) -> None:
-        self._left = steps
+        self.left = steps
 
     def spend(self, steps: int) -> None:
         """Pay before working. Raises ResourceLimitError when the render has cost too much."""
-        self._left -= steps
-        if self._left < 0:
+        self.left -= steps
+        if self.left < 0:
             raise ResourceLimitError("the template does too much work", token=None)
 
     def charge(self, value: object) -> None:
@@ -36,8 +36,8 @@ class Meter:
         with the meter, and what it has passed is small enough to go through again.
         """
         if isinstance(value, str):
-            if len(value) >= _CHARACTERS_PER_STEP:
-                self.spend(check_length(len(value)) // _CHARACTERS_PER_STEP)
+            if len(value) >= CHARACTERS_PER_STEP:
+                self.spend(check_length(len(value)) // CHARACTERS_PER_STEP)
         elif isinstance(value, range):
             self.spend(value.stop - value.start)  # len() overflows
         elif isinstance(value, (list, tuple)):

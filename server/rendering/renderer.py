@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeVar
 
 from server.domain.pushes import Content
 from server.domain.templates import ContentSource, RenderError, TemplateError, TemplateProblem
@@ -19,7 +20,9 @@ _PATHS = {
     "image": "image",
     "click_action": "clickAction",
 }
-"""Content's text attributes, by their paths in the contract."""
+"""Content's text attributes in its order, with their paths in the contract."""
+
+_Key = TypeVar("_Key", int, str)
 
 
 class Renderer:
@@ -52,13 +55,17 @@ class Renderer:
 class ContentTemplate:
     """``variables`` are the names that the fields read; ``is_constant`` says that every recipient gets the same."""
 
-    __slots__ = ("_data", "_once", "_texts", "is_constant", "variables")
+    __slots__ = ("_data", "_fixed", "_fixed_data", "_once", "_texts", "is_constant", "variables")
 
     def __init__(self, source: ContentSource, templates: Mapping[str, Template]) -> None:
-        self._texts = tuple((name, path, templates[path]) for name, path in _PATHS.items() if path in templates)
-        self._data = tuple((key, f"data.{key}", templates[f"data.{key}"]) for key in source.data)
+        written = [templates.get(path) for path in _PATHS.values()]
+        self._fixed = [None if template is None else template.constant for template in written]
+        self._texts = _varying(zip(range(len(written)), _PATHS.values(), written, strict=True))
+        data = {key: templates[f"data.{key}"] for key in source.data}
+        self._fixed_data = {key: template.constant or "" for key, template in data.items()}
+        self._data = _varying((key, f"data.{key}", template) for key, template in data.items())
         self.variables: frozenset[str] = frozenset().union(*(each.variables for each in templates.values()))
-        self.is_constant = all(each.constant is not None for each in templates.values())
+        self.is_constant = not self._texts and not self._data
         self._once = self._render({}) if self.is_constant else None
 
     def render(self, variables: Mapping[str, object]) -> Content:
@@ -67,17 +74,23 @@ class ContentTemplate:
 
     def _render(self, variables: Mapping[str, object]) -> Content:
         meter = Meter()
-        texts = {name: _rendered(path, template, variables, meter) for name, path, template in self._texts}
-        data = {key: _rendered(path, template, variables, meter) for key, path, template in self._data}
-        image = texts.pop("image", "")
+        texts, data = self._fixed.copy(), self._fixed_data
+        for place, path, template in self._texts:
+            texts[place] = _rendered(path, template, variables, meter)
+        if self._data:
+            data = data | {key: _rendered(path, template, variables, meter) for key, path, template in self._data}
+        title, body, subtitle, image, click_action = texts
         if image and not is_image(image):
             raise RenderError("image", NO_IMAGE)
-        return Content(**texts, image=image or None, data=data)  # an image may be for some recipients only
+        return Content(title, body, subtitle, image or None, click_action, data)  # an image may be for some only
+
+
+def _varying(fields: Iterable[tuple[_Key, str, Template | None]]) -> tuple[tuple[_Key, str, Template], ...]:
+    """The fields to render for each recipient."""
+    return tuple((key, path, each) for key, path, each in fields if each is not None and each.constant is None)
 
 
 def _rendered(path: str, template: Template, variables: Mapping[str, object], meter: Meter) -> str:
-    if template.constant is not None:
-        return template.constant
     try:
         return template.render(variables, meter)
     except Exception as error:

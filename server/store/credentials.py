@@ -17,11 +17,14 @@ from server.domain.apps import (
     NewCredential,
 )
 from server.domain.errors import Invalid, NotFound, Violation
+from server.domain.health import health_of
 from server.domain.requests import Done, RequestKey
 from server.store import idempotency, transactions
 from server.store.accounts import lock_account
 from server.store.apps import delete_app
 from server.store.database import Connection, Database
+from server.store.health import ailment_from, recover
+from server.store.jobs import release
 from server.store.numbers import CREDENTIAL_TYPE_OF, CREDENTIAL_TYPES
 from server.store.statements import Statements
 
@@ -104,6 +107,8 @@ async def _create(connection: Connection, account: UUID, new: NewCredential) -> 
     await connection.execute(
         _SQL.insert, account, new.credential_id, app, number, is_default, new.sealed, new.not_after
     )
+    if is_default:
+        await _release_app(connection, account, app)
     return new.credential_id
 
 
@@ -114,7 +119,8 @@ async def _update(connection: Connection, account: UUID, credential_id: UUID, ch
         raise NotFound("there is no such credential")
     if change.is_default is False and found["is_default"]:
         raise Invalid(Violation("is_default", "this is the default credential: make another one the default instead"))
-    if change.is_default and not found["is_default"]:
+    takes_over = change.is_default and not found["is_default"]
+    if takes_over:
         await connection.execute(_SQL.yield_default, account, found["app_id"], found["credential_type"])
         await connection.execute(_SQL.take_default, account, credential_id)
         await connection.execute(_APPS.touch, account, found["app_id"])
@@ -122,6 +128,11 @@ async def _update(connection: Connection, account: UUID, credential_id: UUID, ch
         await connection.execute(
             _SQL.replace_content, account, credential_id, change.content.sealed, change.content.not_after
         )
+        await release(connection, account, [credential_id])
+    if takes_over:
+        await _release_app(connection, account, found["app_id"])
+    if change.content:
+        await recover(connection, account, credential_id)
 
 
 async def _delete(connection: Connection, account: UUID, credential_id: UUID) -> None:
@@ -134,6 +145,14 @@ async def _delete(connection: Connection, account: UUID, credential_id: UUID) ->
     elif gone["is_default"]:
         await connection.execute(_SQL.promote_oldest, account, gone["app_id"], gone["credential_type"])
         await connection.execute(_APPS.touch, account, gone["app_id"])
+        await _release_app(connection, account, gone["app_id"])
+    await release(connection, account, [credential_id])
+
+
+async def _release_app(connection: Connection, account: UUID, app: UUID) -> None:
+    """Let the work that waits for one of the app's credentials look again: another one may be the default now."""
+    rows = await connection.fetch(_SQL.of_app, account, app)
+    await release(connection, account, [row["credential_id"] for row in rows])
 
 
 async def _make_app(connection: Connection, account: UUID, name: str, others: int) -> UUID:
@@ -151,4 +170,5 @@ def _credential(row: asyncpg.Record) -> Credential:
         row["app_name"],
         row["created_at"],
         row["updated_at"],
+        health_of(ailment_from(row), row["not_after"], row["now"]),
     )

@@ -30,6 +30,13 @@ class MisusedConnection(RuntimeError):
     """The driver refused a call on a sound connection, as for arguments that don't fit: a defect of ours."""
 
 
+class _Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no types
+    """Goes back to the pool without another round trip: nothing here sets what outlives a transaction."""
+
+    def get_reset_query(self) -> str:
+        return ""
+
+
 class Database:
     """A pool of connections to one PostgreSQL (15 or newer).
 
@@ -49,6 +56,7 @@ class Database:
                 dsn,
                 min_size=1,
                 max_size=size,
+                connection_class=_Connection,
                 timeout=10,
                 command_timeout=60,
                 server_settings={

@@ -6,10 +6,11 @@ from uuid import UUID
 
 import asyncpg
 
-from server.domain.feed import FeedEvent, Position, RecipientChange, Snapshot
+from server.domain.feed import FeedEntry, FeedEvent, FeedNotice, Position, RecipientChange, Snapshot
 from server.domain.operations import Operation, OperationStatus, Status
 from server.domain.reasons import Reason
 from server.store.database import Database
+from server.store.notices import notice_from
 from server.store.operations import counts_from, operation_from
 from server.store.statements import Statements
 
@@ -30,19 +31,19 @@ class Feed:
         return Position(row["epoch"], row["last_seq"])
 
     async def oldest(self, account: UUID) -> int | None:
-        """Return the sequence number of the oldest event kept, None when there is none."""
+        """Return the sequence number of the oldest entry kept, None when there is none."""
         async with self._database.connection() as connection:
             seq: int | None = await connection.fetchval(_SQL.oldest, account)
         return seq
 
-    async def read(self, account: UUID, after: int, limit: int, operation: UUID | None = None) -> list[FeedEvent]:
-        """Return up to ``limit`` events behind ``after``, of one operation or of all."""
+    async def read(self, account: UUID, after: int, limit: int, operation: UUID | None = None) -> list[FeedEntry]:
+        """Return up to ``limit`` entries behind ``after``: all, or one operation's events."""
         async with self._database.connection() as connection:
             if operation is None:
                 rows = await connection.fetch(_SQL.read, account, after, limit)
             else:
                 rows = await connection.fetch(_SQL.read_operation, account, operation, after, limit)
-        return [_event(row) for row in rows]
+        return [_entry(row) for row in rows]
 
     async def snapshot(self, account: UUID, operation: UUID, index: int | None = None) -> Snapshot | None:
         """Return an operation, its final recipients (or that of ``index``) and the feed's end, all of one moment."""
@@ -59,7 +60,9 @@ class Feed:
         )
 
 
-def _event(row: asyncpg.Record) -> FeedEvent:
+def _entry(row: asyncpg.Record) -> FeedEntry:
+    if row["kind"] is not None:
+        return FeedNotice(row["seq"], row["at"], notice_from(row["kind"], row["body"]))
     operation = Operation(
         row["operation_id"], OperationStatus(row["status"]), counts_from(row), row["created_at"], row["at"]
     )

@@ -1,7 +1,7 @@
 """Hints between processes over LISTEN/NOTIFY: "this feed grew", "there are jobs".
 
-Never inside the transactions that do the work: NOTIFY serialises commits. What happened is gathered and told every
-few dozen milliseconds on one connection of its own. A hint may get lost; readers poll slowly besides.
+Never inside the transactions that do the work: NOTIFY serialises commits. What happened is told on one connection of
+its own, at most every few dozen milliseconds. A hint may get lost; readers poll slowly besides.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from uuid import UUID
 
 import asyncpg
@@ -29,9 +30,16 @@ class Signal:
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
+        self._listeners: list[Callable[[], object]] = []
+
+    def subscribe(self, listener: Callable[[], object]) -> None:
+        """Call ``listener`` at each ring, at once."""
+        self._listeners.append(listener)
 
     def ring(self) -> None:
         self._event.set()
+        for listener in self._listeners:
+            listener()
 
     async def wait(self, seconds: float) -> None:
         """Return when rung, or after ``seconds``."""
@@ -53,6 +61,7 @@ class Hints:
         self._to_tell: set[UUID] = set()
         self._tell_jobs = False
         self._something = asyncio.Event()
+        self._told_at = 0.0
 
     def announce_feed(self, account_id: UUID) -> None:
         """Tell everyone that the account's feed has grown."""
@@ -104,7 +113,9 @@ class Hints:
         except TimeoutError:
             await connection.execute("select 1")
             return
-        await asyncio.sleep(GATHER_SECONDS)
+        # The first is told at once; what comes soon after it is gathered.
+        await asyncio.sleep(max(self._told_at + GATHER_SECONDS - time.monotonic(), 0.0))
+        self._told_at = time.monotonic()
         payload = self._payload()
         await connection.execute("select pg_notify($1, $2)", CHANNEL, payload)
 

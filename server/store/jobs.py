@@ -6,6 +6,7 @@ Claim, flush and split are fenced by the lease: a worker that lost it changes no
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -13,11 +14,14 @@ import asyncpg
 import msgspec
 
 from server.domain.credentials import SealedCredential
-from server.domain.delivery import DeadDevice, DeviceState, End, RecipientState
-from server.domain.jobs import MOST_PICKS, Expansion, Flush, Flushed, Job, Lease, LeaseLost, UserDevice
+from server.domain.delivery import DeviceState, End, RecipientState
+from server.domain.devices import Environment
+from server.domain.jobs import MOST_PICKS, Expansion, Flush, Flushed, Holder, Job, Lease, LeaseLost, UserDevice
 from server.domain.operations import OperationStatus, Recipient
+from server.domain.pushes import Provider
 from server.store import transactions
 from server.store.database import Connection, Database
+from server.store.notices import write_removals_stopped
 from server.store.numbers import CREDENTIAL_TYPE_OF, PROVIDER_OF, PROVIDERS
 from server.store.operations import decode_message
 from server.store.statements import Statements
@@ -28,17 +32,23 @@ _encode_progress = msgspec.msgpack.Encoder().encode
 _decode_progress = msgspec.msgpack.Decoder(list[RecipientState]).decode
 _encode_devices = msgspec.json.Encoder().encode
 
+_SMALL = 0  # the lane of small sends
+_FIRST_TURN = UUID(int=0)
+
 
 class Jobs:
     """What workers take from the queue and give back to it."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._small_turn = self._bulk_turn = _FIRST_TURN  # the account that was last in its turn
 
     async def claim(self, small: int, bulk: int, lease: timedelta) -> list[Job]:
-        """Take up to ``small`` jobs of small sends and ``bulk`` of others that are due."""
+        """Take up to ``small`` jobs of small sends and ``bulk`` of others that are due. Accounts take turns."""
         async with self._database.connection() as connection:
-            rows = await connection.fetch(_SQL.claim, small, bulk, lease)
+            rows = await connection.fetch(_SQL.claim, small, bulk, lease, self._small_turn, self._bulk_turn)
+        self._small_turn = _turn_behind(self._small_turn, [row for row in rows if row["lane"] == _SMALL], small)
+        self._bulk_turn = _turn_behind(self._bulk_turn, [row for row in rows if row["lane"] != _SMALL], bulk)
         return [job_from(row) for row in rows]
 
     async def credentials(self, job: Job) -> list[SealedCredential]:
@@ -61,12 +71,17 @@ class Jobs:
         Raises ``LeaseLost`` and ``Unavailable``: then nothing was recorded, except that a commit whose answer got lost
         counts once however often the flush is repeated.
         """
-        if not flush.dead:
+        if not (flush.dead or flush.learned or flush.notices or flush.held_by):
             return await transactions.run_statement(self._database, lambda connection: record(connection, job, flush))
 
         async def work(connection: Connection) -> Flushed:
-            await _remove_dead(connection, job, flush.dead)
-            return await record(connection, job, flush)
+            holder_changed = flush.held_by is not None and not await _lock_holder(connection, job, flush.held_by)
+            await _judge_devices(connection, job, flush)
+            released = replace(flush, held_by=None, wait=timedelta()) if holder_changed else flush
+            flushed = await record(connection, job, released)
+            for notice in flush.notices:
+                await write_removals_stopped(connection, job.lease.account_id, notice)
+            return flushed
 
         return await transactions.run(self._database, work)
 
@@ -103,6 +118,14 @@ class Jobs:
                 _SQL.split, lease.account_id, lease.job_id, lease.lease, *halves, MOST_PICKS - 1
             ),
         )
+
+
+def _turn_behind(turn: UUID, rows: Sequence[asyncpg.Record], asked: int) -> UUID:
+    """Return behind which account the next claim goes on: from the beginning when this one came to the end."""
+    if asked == 0:
+        return turn
+    in_turn = [row["account_id"] for row in rows if row["in_turn"]]
+    return max(in_turn) if len(in_turn) >= asked else _FIRST_TURN
 
 
 async def credentials_of(connection: Connection, job: Job) -> list[SealedCredential]:
@@ -144,6 +167,7 @@ async def record(connection: Connection, job: Job, flush: Flush) -> Flushed:
         _encode_progress(flush.begun) if flush.begun else None,
         flush.keep,
         job.lost,
+        flush.held_by.credential_id if flush.held_by else None,
     )
     if not row["held"]:
         raise LeaseLost
@@ -151,12 +175,29 @@ async def record(connection: Connection, job: Job, flush: Flush) -> Flushed:
     return Flushed(None if status is None else OperationStatus(status), row["canceled"])
 
 
-async def _remove_dead(connection: Connection, job: Job, dead: Sequence[DeadDevice]) -> None:
+async def release(connection: Connection, account: UUID, credentials: Sequence[UUID]) -> None:
+    """Make the work that waits for one of the credentials due at once, in the caller's transaction.
+
+    Before this the transaction may lock credentials and devices; behind it operations and feeds, as flushes do.
+    """
+    await connection.execute(_SQL.release, account, credentials)
+
+
+async def _lock_holder(connection: Connection, job: Job, holder: Holder) -> bool:
+    """Keep a refused credential as it is until the commit; False: the job's send has something else to use now."""
+    named = [credential for credential in (job.fcm_credential, job.apn_credential) if credential]
+    return bool(await connection.fetchval(_SQL.lock_holder, job.lease.account_id, *holder, named))
+
+
+async def _judge_devices(connection: Connection, job: Job, flush: Flush) -> None:
     account = job.lease.account_id
-    ordered = sorted((PROVIDERS[device.provider], token_hash(device.token), device.dead_since) for device in dead)
-    rows = await connection.fetch(
-        _SQL.remove_dead, account, job.app_id, *(list(column) for column in zip(*ordered, strict=True))
-    )
+    dead = [(PROVIDERS[each.provider], token_hash(each.token), each.dead_since, None) for each in flush.dead]
+    apn = PROVIDERS[Provider.APN]
+    learned = [(apn, token_hash(each.token), job.claimed_at, each.environment) for each in flush.learned]
+    if not dead and not learned:
+        return
+    columns = (list(column) for column in zip(*dead, *learned, strict=True))
+    rows = await connection.fetch(_SQL.judge_devices, account, job.app_id, *columns)
     registrations = list({row["registration_id"] for row in rows})
     if registrations:
         await connection.execute(_SQL.lock_registrations, account, registrations)
@@ -179,7 +220,7 @@ def job_from(row: asyncpg.Record) -> Job:
         deadline=row["deadline"],
         claimed_at=row["claimed_at"],
         picks=row["picks"],
-        small=row["lane"] == 0,
+        small=row["lane"] == _SMALL,
         recipients=recipients,
         begun={state.index: state for state in begun if state.index in recipients},
         canceled=row["called_off"],
@@ -211,7 +252,8 @@ def _expansions(rows: Sequence[asyncpg.Record]) -> dict[int, Expansion]:
             devices[index] = []
             found[index] = Expansion(row["known"], row["deleted"], devices[index])
         if row["token"] is not None:
-            devices[index].append(UserDevice(PROVIDER_OF[row["provider"]], row["token"]))
+            environment = None if row["environment"] is None else Environment(row["environment"])
+            devices[index].append(UserDevice(PROVIDER_OF[row["provider"]], row["token"], environment))
     return found
 
 
@@ -243,7 +285,7 @@ def devices_tried(progress: bytes | None, index: int) -> tuple[DeviceState, ...]
     """Return what a job's progress has of a recipient that is not final yet: the devices tried so far."""
     begun = _decode_progress(progress) if progress else []
     devices = (device for state in begun if state.index == index for device in state.devices)
-    return tuple(device for device in devices if device.tries or device.decided)
+    return tuple(device for device in devices if device.begun)
 
 
 def device_from(fields: Sequence[object], own_token: str | None) -> DeviceState:

@@ -21,6 +21,7 @@ from server.domain.operations import (
     Recipient,
     SenderCredential,
 )
+from server.domain.pushes import Priority
 from server.domain.requests import Done, RequestKey
 from server.domain.retry import lifetime
 from server.store import idempotency, windows
@@ -30,6 +31,8 @@ from server.store.statements import Statements
 from server.store.windows import Window
 
 _SQL = Statements("operations")
+
+_SMALL, _BULK = 0, 1  # lanes of jobs
 
 encode_message = msgspec.json.Encoder().encode
 decode_message = msgspec.json.Decoder(Message).decode
@@ -117,7 +120,7 @@ async def _insert(connection: Connection, account: UUID, new: NewOperation) -> U
         new.ttl,
         lifetime(new.ttl),
         len(new.recipients),
-        0 if len(new.recipients) <= SMALL_SEND else 1,
+        _lane(new),
         len(batches),
         new.send_at,
     )
@@ -127,6 +130,11 @@ async def _insert(connection: Connection, account: UUID, new: NewOperation) -> U
     # Last, because it locks the account's feed until the commit.
     await connection.execute(_SQL.insert_accepted_event, account, operation_id)
     return operation_id
+
+
+def _lane(new: NewOperation) -> int:
+    urgent = new.message.presentation.priority is Priority.HIGH
+    return _SMALL if urgent and len(new.recipients) <= SMALL_SEND else _BULK
 
 
 def operation_from(row: asyncpg.Record) -> Operation:

@@ -30,7 +30,7 @@ class Retention:
             days = [row["day"] for row in await connection.fetch(_SQL.days, self._kept)]
         for day in days:
             await self._remove(day)
-        await self._run(_SQL.delete_events, self._kept)
+        await self._run(_SQL.delete_feeds, self._kept)
         await self._run(_SQL.forget_totals)
 
     async def _run(self, statement: str, *arguments: object) -> None:

@@ -11,7 +11,9 @@ from server.domain.feed import (
     Changes,
     Checkpoint,
     End,
+    FeedEntry,
     FeedEvent,
+    FeedNotice,
     Filter,
     Item,
     Position,
@@ -125,30 +127,33 @@ class _Stream:
         """Return a bookmark of where the stream is."""
         return Checkpoint(self._token())
 
-    def _tell(self, events: Sequence[FeedEvent]) -> list[Item]:
-        """Turn events into messages of whole commits, and move on behind them."""
+    def _tell(self, entries: Sequence[FeedEntry]) -> list[Item]:
+        """Turn entries into messages of whole commits, and move on behind them."""
         items: list[Item] = []
-        gathered: list[FeedEvent] = []
+        gathered: list[FeedEntry] = []
         size = 0
-        for event in events:
-            if gathered and size + len(event.indexes) > MERGED:
+        for entry in entries:
+            changed = len(entry.indexes) if isinstance(entry, FeedEvent) else 0
+            if gathered and size + changed > MERGED:
                 items.extend(self._message(gathered))
                 gathered, size = [], 0
-            gathered.append(event)
-            size += len(event.indexes)
+            gathered.append(entry)
+            size += changed
         if gathered and not self.ended:
             items.extend(self._message(gathered))
         return items
 
-    def _message(self, events: Sequence[FeedEvent]) -> list[Item]:
+    def _message(self, entries: Sequence[FeedEntry]) -> list[Item]:
         if self.ended:
             return []
         assert self._position is not None  # set by resume or snapshot
-        self._position = Position(self._position.epoch, events[-1].seq)
+        self._position = Position(self._position.epoch, entries[-1].seq)
         recipients: list[tuple[UUID, RecipientChange]] = []
         operations: dict[UUID, Operation] = {}
         last: Operation | None = None
-        for event in events:
+        for event in entries:
+            if isinstance(event, FeedNotice):
+                continue
             operation = event.operation
             if self._watched.operation not in (None, operation.operation_id):
                 continue
@@ -160,11 +165,18 @@ class _Stream:
             if self._watched.operation is not None and (self._watched.index is not None or operation.status.final):
                 last = operation
         items: list[Item] = []
-        if operations:
-            items.append(Changes(recipients, list(operations.values()), self._token()))
+        notices = self._notices(entries)
+        if operations or notices:
+            items.append(Changes(recipients, list(operations.values()), self._token(), notices))
         if last is not None:
             items.append(self._end(last))
         return items
+
+    def _notices(self, entries: Sequence[FeedEntry]) -> list[FeedNotice]:
+        """Return those of the account, for who watches all of it."""
+        if self._watched.operation is not None:
+            return []
+        return [entry for entry in entries if isinstance(entry, FeedNotice)]
 
     def _is_over(self, operation: Operation | None, final: Sequence[RecipientChange]) -> bool:
         if operation is None:

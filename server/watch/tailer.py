@@ -16,7 +16,7 @@ from uuid import UUID
 import structlog
 
 from server.domain.errors import Unavailable
-from server.domain.feed import FeedEvent, Position, Snapshot
+from server.domain.feed import FeedEntry, Position, Snapshot
 
 log = structlog.get_logger(__name__)
 
@@ -30,7 +30,7 @@ class FeedStore(Protocol):
 
     async def position(self, account: UUID) -> Position: ...
     async def oldest(self, account: UUID) -> int | None: ...
-    async def read(self, account: UUID, after: int, limit: int, operation: UUID | None = None) -> list[FeedEvent]: ...
+    async def read(self, account: UUID, after: int, limit: int, operation: UUID | None = None) -> list[FeedEntry]: ...
     async def snapshot(self, account: UUID, operation: UUID, index: int | None = None) -> Snapshot | None: ...
 
 
@@ -52,14 +52,14 @@ class AccountTail:
     def __init__(self, store: FeedStore, account: UUID) -> None:
         self._store = store
         self._account = account
-        self._ring: deque[FeedEvent] = deque(maxlen=RING)
+        self._ring: deque[FeedEntry] = deque(maxlen=RING)
         self._end: int | None = None  # nothing is in the ring before the first reader says where it is
         self._grown = asyncio.Event()
         self._reading = asyncio.Lock()
         self._closed = False
         self.readers = 0
 
-    async def after(self, seq: int) -> Sequence[FeedEvent]:
+    async def after(self, seq: int) -> Sequence[FeedEntry]:
         """Return events behind ``seq``, waiting until there is one. Raises ``Unavailable``."""
         if self._end is None or seq > self._end:
             self._start_at(seq)

@@ -82,6 +82,10 @@ class Program:
         """The program and everything below it, parents before children."""
         return [Process.of(self.pid), *below(self.pid)]
 
+    @property
+    def exited(self) -> bool:
+        return self._process.poll() is not None
+
     def wait(self) -> int:
         """The exit code, once it has ended; negative for a signal."""
         code = self._process.wait(_ENDS_WITHIN)

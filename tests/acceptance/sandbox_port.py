@@ -65,6 +65,11 @@ class SandboxPort:
                 found[entry["token"]].append(Push.from_ledger(entry))
         return dict(found)
 
+    async def rejected(self, provider: str) -> int:
+        """How many pushes the provider has refused so far."""
+        summary = (await self._http.get("/ledger/summary")).raise_for_status().json()
+        return int(summary[provider]["rejected"])
+
     async def set_rules(self, *rules: Mapping[str, Any]) -> None:
         """See sandbox.rules for what a rule is."""
         self._scripted = True

@@ -59,7 +59,7 @@ class Stack:
         """The sandbox's own credentials, of these types, or FCM and APN."""
         contents = credential_contents(self.variables)
         with httpx.Client(base_url=self.url, auth=self.auth, timeout=_PATIENCE) as http:
-            for kind in kinds or contents:
+            for kind in kinds or ("FCM", "APN"):
                 upload = {"appName": app_name, "credentialType": kind, "content": contents[kind]}
                 response = http.post("/v1/PushNotifications/Credentials", json=upload)
                 assert response.status_code == 202, response.text
@@ -67,12 +67,14 @@ class Stack:
 
 def credential_contents(variables: dict[str, str]) -> dict[str, dict[str, str]]:
     """`content` of an upload by credential type: base64 of the files, as the vendors give them out."""
+    apn = {
+        "certificate": base64_of(variables["PHAROS_SANDBOX_APNS_CERT"]),
+        "privateKey": base64_of(variables["PHAROS_SANDBOX_APNS_KEY"]),
+    }
     return {
         "FCM": {"privateKey": base64_of(variables["PHAROS_SANDBOX_FCM_KEY"])},
-        "APN": {
-            "certificate": base64_of(variables["PHAROS_SANDBOX_APNS_CERT"]),
-            "privateKey": base64_of(variables["PHAROS_SANDBOX_APNS_KEY"]),
-        },
+        "APN": apn,
+        "APN_SANDBOX": apn,
     }
 
 

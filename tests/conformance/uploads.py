@@ -41,6 +41,8 @@ def _certificates() -> Iterator[tuple[str, str]]:
     yield "own_certificate", own
     yield "own_certificate_in_one_line", _in_one_line(own)
     yield "expired_certificate", authority.issue(_own_key(), _TOPIC, now - 2 * day, now - day)
+    yield "lasting_certificate", authority.issue(_own_key(), _TOPIC, now - day, now + 90 * day)
+    yield "expiring_certificate", authority.issue(_own_key(), _TOPIC, now - day, now + 20 * day)
     yield "future_certificate", authority.issue(_own_key(), _TOPIC, now + day, now + 2 * day)
     yield "certificate_of_no_app", authority.issue(_own_key())
 

@@ -49,7 +49,7 @@ class Sender:
 
     def __init__(self, client: httpx.AsyncClient, sandbox: Sandbox) -> None:
         self._client = client
-        self._sandbox = sandbox
+        self.url = sandbox.urls.apns
         self.authorization: str | None = f"bearer {provider_token(sandbox)}"
 
     async def __call__(
@@ -58,8 +58,25 @@ class Sender:
         headers = {"authorization": self.authorization, "apns-topic": APNS_TOPIC, "apns-push-type": "alert"}
         headers |= {"apns-" + name.replace("_", "-"): value for name, value in changes.items()}
         kept = {name: value for name, value in headers.items() if value is not None}
-        url = f"{self._sandbox.urls.apns}/3/device/{token}"
+        url = f"{self.url}/3/device/{token}"
         return await self._client.request(method, url, content=body, headers=kept)
+
+
+@pytest.mark.parametrize(
+    ("beginning", "known_in"),
+    [("ab12", {"production", "development"}), ("de7e", {"development"}), ("90d0", {"production"})],
+)
+async def test_a_token_may_belong_to_one_environment(
+    sandbox: Sandbox, send: Sender, beginning: str, known_in: set[str]
+) -> None:
+    answers = {}
+    for name, url in (("production", sandbox.urls.apns), ("development", sandbox.urls.apns_sandbox)):
+        send.url = url
+        answers[name] = await send(beginning * 16)
+    assert {name for name, answer in answers.items() if answer.status_code == 200} == known_in
+    refused = [refusal(answer) for answer in answers.values() if answer.status_code != 200]
+    assert refused == [(400, "BadDeviceToken")] * (2 - len(known_in))
+    assert len(sandbox.ledger.entries()) == len(known_in)
 
 
 @pytest.fixture

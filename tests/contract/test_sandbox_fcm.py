@@ -200,6 +200,11 @@ async def test_a_revoked_token_is_refused_and_a_new_one_taken(
     assert (await Sender(client, sandbox, fresh)()).status_code == 200
 
 
+async def test_an_access_token_outlives_the_sandbox(client: httpx.AsyncClient, directory: Path, bearer: str) -> None:
+    async with Sandbox.start(directory) as later:
+        assert (await Sender(client, later, bearer)()).status_code == 200
+
+
 async def test_an_access_token_expires(send: Sender, monkeypatch: pytest.MonkeyPatch) -> None:
     real = time.time
     monkeypatch.setattr(time, "time", lambda: real() + 3598)

@@ -97,7 +97,7 @@ async def test_credentials_and_ports_outlast_a_restart(directory: Path) -> None:
         files = [first.identity.ca_file, first.identity.apns_p8_file, first.identity.apns_cert_file]
         before = [file.read_bytes() for file in files]
         key = first.identity.service_account["private_key"]
-    ports = Ports(*(int(url.rpartition(":")[2]) for url in (urls.fcm, urls.apns, urls.control)))
+    ports = Ports(*(int(url.rpartition(":")[2]) for url in (urls.fcm, urls.apns, urls.control, urls.apns_sandbox)))
     async with Sandbox.start(directory, ports) as second:
         assert second.urls == urls
         assert [file.read_bytes() for file in files] == before

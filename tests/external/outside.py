@@ -12,7 +12,15 @@ import pytest
 from tests.acceptance.programs import clean_environment
 
 _ENDS_WITHIN = 150.0
-_PACKAGES = {"bash": "bash", "chromium": "chromium", "curl": "curl", "node": "nodejs", "npm": "npm"}
+_PACKAGES = {
+    "bash": "bash",
+    "chromium": "chromium",
+    "curl": "curl",
+    "nghttpd": "nghttp2-server",
+    "nginx": "nginx-light",
+    "node": "nodejs",
+    "npm": "npm",
+}
 
 
 def run(
@@ -20,7 +28,7 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """Runs it to its end. Fails the test where it is missing or ends badly."""
     ended = subprocess.run(  # noqa: S603 - no shell, and the words are the tests'
-        [_find(program), *map(str, words)],
+        [find(program), *map(str, words)],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -36,10 +44,11 @@ def run(
 def need(*programs: str) -> None:
     """Fails the test where one is missing."""
     for program in programs:
-        _find(program)
+        find(program)
 
 
-def _find(program: str) -> str:
+def find(program: str) -> str:
+    """Where it is. Fails the test where it is missing."""
     found = shutil.which(program)
     if found is None:
         pytest.fail(f"{program} is missing: install Debian's package {_PACKAGES[program]}")

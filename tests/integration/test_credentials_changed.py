@@ -17,6 +17,7 @@ from server.domain.ids import Kind
 from server.providers.credentials import secret
 from server.providers.sealing import Sealer
 from server.store.database import Database
+from server.store.health import CredentialHealths
 
 if TYPE_CHECKING:
     from tests.conftest import Caller, NewCaller, Refuse
@@ -61,6 +62,21 @@ async def test_credentials_are_listed_as_they_are_fetched(
     assert await _list(api, is_default=False) == [spare]
     assert await _list(api, is_default=True, app_name="default", credential_type=_FCM) == [default]
     assert await _list(api, app_name="nowhere") == []
+
+
+async def test_a_credential_shows_what_its_provider_says_against_it(
+    api: Caller, fcm_content: _Content, database: Database
+) -> None:
+    made = await api.upload(fcm_content)
+    assert made.health == credentials_pb2.CredentialHealth(state=credentials_pb2.CREDENTIAL_HEALTH_STATE_OK)
+    credential_id = ids.decode(Kind.CREDENTIAL, made.id)
+    await CredentialHealths(database).unwell(api.account_id, credential_id, 1, "INVALID_GRANT", None)
+    refused = (await api.credential(made.id)).health
+    assert refused.state == credentials_pb2.CREDENTIAL_HEALTH_STATE_REJECTED
+    assert (refused.reason, refused.HasField("since"), refused.HasField("until")) == ("INVALID_GRANT", True, False)
+    assert [each.health for each in await _list(api)] == [refused]
+    await _update(api, made.id, content=_of_project(fcm_content, "rotated"))
+    assert (await api.credential(made.id)).health == made.health
 
 
 async def test_a_credential_takes_the_default_of_its_type_over(

@@ -10,6 +10,7 @@ import pytest
 
 from server.store.accounts import Accounts
 from server.store.database import Database
+from server.store.feed import Feed
 from server.store.retention import Retention
 
 WEEK = timedelta(days=7)
@@ -44,6 +45,18 @@ async def test_a_feed_keeps_everything_behind_its_first_recent_event(database: D
     await Retention(database, WEEK).enforce()
     async with database.connection() as connection:
         assert [row["seq"] for row in await connection.fetch("select seq from events order by seq")] == [2, 3, 4]
+
+
+async def test_notices_and_events_of_a_feed_go_together(database: Database, account: UUID) -> None:
+    other = (await Accounts(database).create("of notices alone")).id
+    for seq, days in ((1, 9), (3, 6), (5, 8)):
+        await _event(database, account, UUID(int=seq), seq, days)
+    for whose, seq, days in ((account, 2, 9), (account, 4, 8), (account, 6, 0), (other, 1, 9), (other, 2, 8)):
+        await _notice(database, whose, seq, days)
+    assert await Feed(database).oldest(account) == 1
+    await Retention(database, WEEK).enforce()
+    assert [entry.seq for entry in await Feed(database).read(account, 0, 100)] == [3, 4, 5, 6]
+    assert (await Feed(database).oldest(account), await Feed(database).oldest(other)) == (3, None)
 
 
 async def test_an_apps_totals_outlive_its_operations_and_go_with_the_app(database: Database, account: UUID) -> None:
@@ -92,6 +105,11 @@ async def _event(database: Database, account: UUID, operation: UUID, seq: int, d
         await connection.execute(_EVENT, account, seq, operation, days_ago)
 
 
+async def _notice(database: Database, account: UUID, seq: int, days_ago: int) -> None:
+    async with database.connection() as connection:
+        await connection.execute(_NOTICE, account, seq, days_ago)
+
+
 async def _kept(database: Database, operation: UUID) -> dict[str, int]:
     day = f"{datetime.fromtimestamp((operation.int >> 80) / 1000, UTC):%Y%m%d}"
     async with database.connection() as connection:
@@ -122,4 +140,10 @@ _EVENT = """
 insert into events (account_id, seq, operation_id, at, indexes, statuses, reasons, status, recipients, unaddressable,
                     sent, failed, canceled, created_at)
 values ($1, $2, $3, now() - make_interval(days => $4), '{}', '', '', 3, 1, 0, 1, 0, 0, now())
+"""
+_NOTICE = """
+insert into notices (account_id, seq, at, kind, body)
+values ($1, $2, now() - make_interval(days => $3), 2,
+        '{"operation_id": "01890a5dac96774bbcceb30209980000", "credential_id": "01890a5dac96774bbcceb30209980001",
+          "code": "BadDeviceToken", "devices": 7}')
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -22,6 +23,12 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         started = Stack(up, up.variables())
         started.upload_credentials("default")
         yield started
+
+
+@pytest.fixture(scope="session")
+def sandbox_keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where sandboxes keep their keys: making them takes a second."""
+    return tmp_path_factory.mktemp("sandbox-keys")
 
 
 @pytest.fixture

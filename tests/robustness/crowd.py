@@ -20,6 +20,20 @@ class Crowd:
             for number, token in enumerate(self.tokens)
         ]
 
+    @property
+    def addresses(self) -> list[str]:
+        return self.tokens
+
+    @property
+    def devices(self) -> dict[str, set[str]]:
+        """None of users."""
+        return {}
+
+    @property
+    def outcomes(self) -> dict[str, str]:
+        """What has to become of each address."""
+        return {token: expected.status for token, expected in zip(self.tokens, self.expected, strict=True)}
+
     def request(self) -> SendPushNotificationRequest:
         """A recipient's index is its number."""
         return SendPushNotificationRequest(

@@ -7,7 +7,8 @@ from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import Final
 
-from server.dispatch.job_run import FLUSH_PUSHES, WIDTH
+from server.dispatch.job_run import WIDTH
+from server.dispatch.recording import FLUSH_PUSHES
 from server.dispatch.worker import Slots
 from server.domain.operations import BATCH_SIZE
 from tests.acceptance.sandbox_port import Push

@@ -29,6 +29,8 @@ class ApnsSender:
     The transport is this sender's own: Apple allows one team per connection.
     """
 
+    project = None  # Apple names no quota
+
     def __init__(
         self,
         transport: Transport,

@@ -140,4 +140,4 @@ def _throttled(code: str, error: _Error, response: Response, now: float) -> Thro
 
 def _quota_scope(error: _Error) -> Scope:
     about = (f"{violation.subject} {violation.description}" for d in error.details for violation in d.violations)
-    return Scope.DEVICE if any("device" in text.lower() for text in about) else Scope.CREDENTIAL
+    return Scope.DEVICE if any("device" in text.lower() for text in about) else Scope.PROJECT

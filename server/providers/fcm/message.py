@@ -5,8 +5,10 @@ https://firebase.google.com/docs/reference/fcm/rest/v1/projects.messages
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
+from dataclasses import replace
 from typing import Any
+from uuid import uuid4
 
 import msgspec
 
@@ -14,6 +16,7 @@ from server.domain.outcomes import Rejected
 from server.domain.pushes import Content, Presentation, Priority, Push
 from server.domain.reasons import Reason
 from server.providers.apns.aps import Alert, Aps, aps, headers
+from server.providers.fcm.forms import Form, Forms
 from server.providers.overrides import merged
 
 LARGEST_PAYLOAD = 4096
@@ -21,6 +24,12 @@ LONGEST_TTL = 2_419_200  # seconds: four weeks
 PUSH_ID_KEY = "pharosPushId"
 
 _encode = msgspec.json.Encoder().encode
+
+# Marks are random, so that they are nowhere else in a message.
+_ID_MARK = uuid4()
+_TOKEN_MARK, _TTL_MARK, _EXPIRY_MARK = (uuid4().hex for _ in range(3))
+_MARKS = Content(uuid4().hex, uuid4().hex, uuid4().hex, uuid4().hex, uuid4().hex)
+_LINK_MARKS = replace(_MARKS, click_action=f"https://{uuid4().hex}")
 
 
 class _Camel(msgspec.Struct, omit_defaults=True, rename="camel"):
@@ -82,6 +91,9 @@ def body(push: Push, now: float) -> bytes | Rejected:
 
     The token may be of an Android, an iOS or a web app; FCM uses the part that fits.
     """
+    filled = _filled(push, now)
+    if filled is not None and len(filled) <= LARGEST_PAYLOAD:
+        return filled
     try:
         message, encoded = compose(push, now)
     except UnicodeEncodeError:  # no JSON, no UTF-8
@@ -93,13 +105,88 @@ def body(push: Push, now: float) -> bytes | Rejected:
 
 def compose(push: Push, now: float) -> tuple[Mapping[str, Any] | Message, bytes]:
     """The message, and the request body with it. Raises ``UnicodeEncodeError`` for half a surrogate pair."""
-    message = _message(push, now)
+    return _finished(_message(push, now), push)
+
+
+def _finished(message: Message, push: Push) -> tuple[Mapping[str, Any] | Message, bytes]:
     if not push.overrides:
         return message, _encode({"message": message})
     overridden = merged(msgspec.to_builtins(message), push.overrides)
     overridden["token"] = push.token
     overridden["data"] = {**overridden.get("data", {}), PUSH_ID_KEY: str(push.push_id)}
     return overridden, _encode({"message": overridden})
+
+
+def _filled(push: Push, now: float) -> bytes | None:
+    """The request body by the form of its send; None where there is no form, or something that fits in none."""
+    if "data" in push.overrides:  # which changes the push's own data
+        return None
+    try:
+        form = _forms.form_of(push, _shape(push))
+        return None if form is None else form.filled(_own(push, now))
+    except UnicodeEncodeError:
+        return None
+
+
+def _own(push: Push, now: float) -> list[bytes]:
+    """What differs between the messages of one send, as it stands in their JSON."""
+    content, push_id, ttl, expiry = push.content, str(push.push_id), b"", b""
+    if push.expires_at is not None:
+        expires = push.expires_at.timestamp()
+        ttl, expiry = b"%d" % _ttl(expires - now), b"%d" % int(expires)
+    return [
+        _encode({**content.data, PUSH_ID_KEY: push_id}),
+        push_id.encode(),
+        _encode(push.token),
+        _encode(content.title),
+        _encode(content.body),
+        _encode(content.subtitle),
+        _encode(content.image),
+        _encode(content.click_action),
+        ttl,
+        expiry,
+    ]
+
+
+def _shape(push: Push) -> Hashable:
+    """What decides, within one send, which parts a message has."""
+    content = push.content
+    return (
+        content.title is None,
+        content.body is None,
+        content.subtitle is None,
+        content.image is None,
+        content.click_action is None,
+        _is_link(content),
+        push.expires_at is None,
+    )
+
+
+def _form(push: Push) -> Form:
+    """The form of the messages of this push's shape, made of one that has marks for values of its own."""
+    marks = _LINK_MARKS if _is_link(push.content) else _MARKS
+    marked = replace(push, push_id=_ID_MARK, token=_TOKEN_MARK, content=_like(push.content, marks))
+    message = _message(marked, 0)
+    if push.expires_at is not None:
+        message.android.ttl = f"{_TTL_MARK}s"
+        message.webpush.headers["TTL"] = _TTL_MARK
+        message.apns.headers["apns-expiration"] = _EXPIRY_MARK
+    *own, _, _ = _own(replace(marked, content=marks), 0)
+    return Form(_finished(message, marked)[1], [*own, _TTL_MARK.encode(), _EXPIRY_MARK.encode()])
+
+
+def _like(content: Content, marks: Content) -> Content:
+    """The marks in place of the texts that there are."""
+    return Content(
+        None if content.title is None else marks.title,
+        None if content.body is None else marks.body,
+        None if content.subtitle is None else marks.subtitle,
+        None if content.image is None else marks.image,
+        None if content.click_action is None else marks.click_action,
+    )
+
+
+_forms = Forms(_form)
 
 
 def _message(push: Push, now: float) -> Message:
@@ -164,7 +251,11 @@ def _webpush(content: Content, presentation: Presentation, ttl: int | None) -> _
     if ttl is not None:
         found["TTL"] = str(ttl)
     link = content.click_action
-    return _Webpush(found, _WebpushOptions(link) if link and link.startswith("https://") else None)
+    return _Webpush(found, _WebpushOptions(link) if link and _is_link(content) else None)
+
+
+def _is_link(content: Content) -> bool:
+    return content.click_action is not None and content.click_action.startswith("https://")
 
 
 def counted_bytes(message: Mapping[str, Any] | Message) -> int:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from urllib.parse import quote
 
 from server.domain.outcomes import CredentialRefused, NotSent, Outcome, Rejected, Throttled, Unknown
+from server.domain.projects import Project
 from server.domain.pushes import Push
 from server.providers.fcm import answers, message
 from server.providers.fcm.oauth import AccessTokenError, AccessTokens
@@ -23,7 +24,7 @@ from server.providers.transport import (
 
 
 class FcmSender:
-    """One Firebase project. ``timeout`` is in seconds, for one push with its retry."""
+    """One Firebase project. ``timeout`` is in seconds, for one push with its retry; ``quota`` in pushes a second."""
 
     def __init__(
         self,
@@ -32,7 +33,9 @@ class FcmSender:
         tokens: AccessTokens,
         timeout: float,
         clock: Callable[[], float] = time.time,
+        quota: float | None = None,
     ) -> None:
+        self.project = Project(f"fcm/{project_id}", quota)
         self._transport = transport
         self._path = f"/v1/projects/{quote(project_id, safe=':')}/messages:send"
         self._tokens = tokens

@@ -273,6 +273,8 @@ def _status(block: bytes) -> int:
         start += 1
     if start < len(block) - 1 and block[start] in _STATUS_NAMES:
         return _literal_status(block[start : start + 2 + (block[start + 1] & 0x7F)])
+    if block[start : start + 1] < b"\x80":  # its name is spelled out as well
+        return _status_of(_decode(_tableless(), block[start:]))
     return _literal_status(block[start : start + 1])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import ssl
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from server.providers import tls
 from server.providers.http2.connection import Connection
 from server.providers.transport import CertificateRefusedError, NotSentError
 
+_log = logging.getLogger(__name__)
 _HTTPS_PORT = 443
 
 
@@ -40,6 +42,11 @@ class Dialer:
                 return await self._dial_any(await self._addresses())
         except TimeoutError:
             raise NotSentError("NO_CONNECTION_IN_TIME") from None
+        except NotSentError:
+            raise
+        except Exception as error:  # noqa: BLE001 # as UnicodeError for a host's name: there are requests that wait
+            _log.warning("unexpected %s while connecting", type(error).__name__)
+            raise NotSentError("CONNECT_FAILED") from None
 
     async def _addresses(self) -> list[str]:
         try:

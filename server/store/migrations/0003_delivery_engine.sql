@@ -41,6 +41,12 @@ create index jobs_held on jobs (account_id, held_by) where held_by is not null;
 -- For claims that take turns between accounts.
 create index jobs_account on jobs (lane, account_id, due_at);
 
+-- Where a batch of a bulk send stands in the queue: the 20 batches of 10,000 recipients spread over a minute up to its
+-- due time. So the first batch of a later send comes before the last ones of an earlier send, and nobody starves.
+create function spread_batch(due_at timestamptz, batch_no integer) returns timestamptz language sql immutable as $$
+  select due_at - interval '1 minute' + least(batch_no, 20) * interval '3 seconds'
+$$;
+
 -- What happened to an account besides its recipients. In the feed: seq is of the same numbers as that of events.
 create table notices (
   account_id uuid not null,

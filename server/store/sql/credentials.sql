@@ -4,14 +4,20 @@
 select new_id()
 
 -- name: get
-select c.credential_id, c.credential_type, c.is_default, a.name as app_name, c.created_at, c.updated_at
-from credentials c join apps a using (account_id, app_id)
+select c.credential_id, c.credential_type, c.is_default, a.name as app_name, c.created_at, c.updated_at, c.not_after,
+       h.state, h.since, h.until, h.reason, now() as now
+from credentials c
+join apps a using (account_id, app_id)
+left join credential_health h on h.account_id = $1 and h.credential_id = c.credential_id and h.version = c.version
 where c.account_id = $1 and c.credential_id = $2
 
 -- name: newest
 -- At or before $2, newest first.
-select c.credential_id, c.credential_type, c.is_default, a.name as app_name, c.created_at, c.updated_at
-from credentials c join apps a using (account_id, app_id)
+select c.credential_id, c.credential_type, c.is_default, a.name as app_name, c.created_at, c.updated_at, c.not_after,
+       h.state, h.since, h.until, h.reason, now() as now
+from credentials c
+join apps a using (account_id, app_id)
+left join credential_health h on h.account_id = $1 and h.credential_id = c.credential_id and h.version = c.version
 where c.account_id = $1 and c.credential_id <= $2
   and ($4::text is null or a.name = $4)
   and ($5::smallint is null or c.credential_type = $5)
@@ -51,3 +57,6 @@ update credentials set is_default = true, updated_at = now()
 where account_id = $1
   and credential_id = (select credential_id from credentials
                        where account_id = $1 and app_id = $2 and credential_type = $3 order by credential_id limit 1)
+
+-- name: of_app
+select credential_id from credentials where account_id = $1 and app_id = $2

@@ -11,7 +11,8 @@ from credentials c join apps a using (account_id, app_id)
 where c.account_id = $1 and (c.credential_id = any($2::uuid[]) or (c.app_id = $3 and c.is_default))
 
 -- name: insert_operation
--- A time that is over means now. The jobs of a send that waits for its time are in lanes of their own.
+-- A time that is over means now. The jobs of a send that waits for its time are in lanes of their own. A bulk send's
+-- batches line up over a minute back, so that sends of about the same time take turns (see spread_batch).
 with ids as (select new_operation_id() as operation_id, clock_timestamp() as at),
 timed as (select operation_id, at, greatest(at, $13::timestamptz) as due_at from ids),
 operation as (
@@ -23,7 +24,8 @@ operation as (
   returning operation_id, due_at, status),
 queued as (
   insert into jobs (account_id, operation_id, batch_no, lane, due_at)
-  select $1, operation_id, batch_no, $11 + case when status = 1 then 2 else 0 end, due_at
+  select $1, operation_id, batch_no, $11 + case when status = 1 then 2 else 0 end,
+         case when status = 1 or $11 = 0 then due_at else spread_batch(due_at, batch_no) end
   from operation, generate_series(0, $12 - 1) as batch_no)
 select operation_id from operation
 

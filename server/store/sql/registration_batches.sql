@@ -55,11 +55,11 @@ inserted as (
 select count(*) from inserted
 
 -- name: move_device
-update devices set registration_id = $5, user_id = $6, added = default, registered_at = now()
+update devices set registration_id = $5, user_id = $6, added = default, registered_at = now(), environment = null
 where account_id = $1 and app_id = $2 and provider = $3 and token_hash = $4
 
 -- name: refresh_devices
-update devices d set registered_at = now()
+update devices d set registered_at = now(), environment = null
 from unnest($2::uuid[], $3::smallint[], $4::bytea[]) as known (app_id, provider, token_hash)
 where d.account_id = $1 and d.app_id = known.app_id and d.provider = known.provider
   and d.token_hash = known.token_hash

@@ -14,8 +14,8 @@ select app.app_id, device.user_id as holder_id, device.registration_id as held_i
 from app left join device on true
 
 -- name: refresh
--- The user has the device already.
-update devices set registered_at = now()
+-- The user has the device already. Where it belongs is open again: the app may be another build now.
+update devices set registered_at = now(), environment = null
 where account_id = $1 and app_id = $2 and provider = $3 and token_hash = $4
 returning registration_id
 
@@ -48,7 +48,8 @@ registration as (
   returning registration_id, user_id),
 moved as (
   update devices d
-  set registration_id = r.registration_id, user_id = r.user_id, added = default, registered_at = now()
+  set registration_id = r.registration_id, user_id = r.user_id, added = default, registered_at = now(),
+      environment = null
   from registration r
   where $7::uuid is not null
     and d.account_id = $1 and d.app_id = $2 and d.provider = $4 and d.token_hash = $5

@@ -22,9 +22,13 @@ delete from operations where operation_id >= $1 and operation_id < $2
 -- Those of apps that are no more.
 delete from app_days d where not exists (select from apps a where a.account_id = d.account_id and a.app_id = d.app_id)
 
--- name: delete_events
+-- name: delete_feeds
 -- By sequence and not by time, so that what is left of a feed has no hole.
-delete from events e
-using (select account_id, coalesce(min(seq) filter (where at >= now() - $1::interval), max(seq) + 1) as first_kept
-       from events group by account_id) as kept
+with kept as materialized (
+  select account_id, coalesce(min(seq) filter (where at >= now() - $1::interval), max(seq) + 1) as first_kept
+  from (select account_id, seq, at from events union all select account_id, seq, at from notices) as entries
+  group by account_id),
+old_notices as (
+  delete from notices n using kept where n.account_id = kept.account_id and n.seq < kept.first_kept)
+delete from events e using kept
 where e.account_id = kept.account_id and e.seq < kept.first_kept

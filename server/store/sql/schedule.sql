@@ -13,7 +13,8 @@ with waiting as materialized (
   where account_id = $1 and operation_id = $2 and lane in (2, 3)
   order by job_id for update),
 moved as (
-  update jobs j set lane = j.lane - 2 from waiting w where j.account_id = w.account_id and j.job_id = w.job_id),
+  update jobs j set lane = j.lane - 2, due_at = case when j.lane = 3 then spread_batch(j.due_at, j.batch_no) else j.due_at end
+  from waiting w where j.account_id = w.account_id and j.job_id = w.job_id),
 begun as (
   update operations o set status = 2, updated_at = clock_timestamp()
   where o.account_id = $1 and o.operation_id = $2 and o.status = 1 and o.canceled_at is null

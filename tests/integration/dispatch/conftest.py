@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from server.dispatch import gates, worker
+from server.dispatch import lanes, worker
 from server.domain import retry
 from server.store.database import Database
 from tests.integration.dispatch.workers import Workers
@@ -37,6 +37,6 @@ async def workers(database: Database, providers: Providers) -> AsyncIterator[Wor
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Backoff, rests and polls of hundredths of seconds."""
     monkeypatch.setattr(retry, "FIRST_DELAY", 0.05)
-    monkeypatch.setattr(gates, "REFUSED_REST", 0.2)
-    monkeypatch.setattr(gates, "THROTTLED_REST", 0.2)
+    monkeypatch.setattr(lanes, "REFUSED_REST", 0.2)
+    monkeypatch.setattr(lanes, "THROTTLED_REST", 0.2)
     monkeypatch.setattr(worker, "POLL_SECONDS", 0.02)

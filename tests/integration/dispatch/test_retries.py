@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import pytest
 
+from server.domain import retry
 from server.domain.credentials import CredentialType
 from server.domain.operations import Recipient, Status
 from server.domain.outcomes import CredentialRefused, NotSent, Outcome, Rejected, Scope, Throttled, Unknown
@@ -21,8 +22,13 @@ pytestmark = pytest.mark.usefixtures("quick")
 
 @pytest.mark.parametrize("outcome", [Throttled("429", 0.01), NotSent("CONNECT"), Unknown("TIMEOUT")])
 async def test_a_push_that_was_not_taken_is_tried_again_with_growing_waits(
-    sending: Sending, providers: Providers, workers: Workers, outcome: Outcome
+    sending: Sending,
+    providers: Providers,
+    workers: Workers,
+    outcome: Outcome,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(retry.random, "uniform", lambda _, most: most)  # the whole of what jitter may make of it
     providers.script("t0", outcome, outcome, outcome)
     operation = await sending.accept(2)
     workers.start()

@@ -6,7 +6,10 @@ from datetime import timedelta
 
 import pytest
 
-from server.dispatch.job_run import FLUSH_PUSHES, WIDTH
+from server.dispatch import job_run
+from server.dispatch.job_run import WIDTH
+from server.dispatch.recording import FLUSH_PUSHES
+from server.dispatch.worker import Slots
 from server.domain.operations import Status
 from server.domain.outcomes import Scope, Throttled
 from server.domain.reasons import Reason
@@ -66,7 +69,7 @@ async def test_i1_i8_the_work_of_a_dead_worker_is_taken_over_and_repeats_at_most
     await sending.audit()
     assert set(await sending.statuses(operation)) == {Status.SENT}
     repeated = len(providers.calls) - 5_000
-    assert repeated <= 6 * 2 * (FLUSH_PUSHES + WIDTH)  # six jobs of it were under way
+    assert repeated <= Slots().bulk * 2 * (FLUSH_PUSHES + WIDTH)
     ids: dict[str, set[object]] = {}
     for call in providers.calls:
         ids.setdefault(call.push.token, set()).add(call.push.push_id)
@@ -92,7 +95,7 @@ async def test_i8_a_decided_device_is_not_pushed_again_by_who_takes_over(
 async def test_i6_a_worker_whose_lease_was_taken_stops_its_job_and_records_nothing(
     sending: Sending, providers: Providers, workers: Workers
 ) -> None:
-    operation = await sending.accept(200)
+    operation = await sending.accept(500)
     providers.open.clear()
     first = workers.start(lease=timedelta(seconds=0.3))
     await providers.reached(WIDTH)
@@ -123,13 +126,14 @@ async def test_a_long_job_keeps_its_lease(sending: Sending, providers: Providers
 
 
 async def test_i8_an_unreachable_database_is_waited_out_and_nothing_is_sent_or_recorded_twice(
-    sending: Sending, providers: Providers, workers: Workers, database_url: str
+    sending: Sending, providers: Providers, workers: Workers, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(job_run, "WIDTH", 64)  # so that many flushes are needed
     own = await Database.open(database_url, application="pharos-cut-off")
     operation = await sending.accept(3_000)
     providers.open.clear()
     first = workers.start(database=own)
-    await providers.reached(6 * WIDTH)  # every batch is under way
+    await providers.reached(Slots().bulk * 64)  # as many as there may be
     providers.open.set()
     for _ in range(4):
         await _cut_off_in_a_flush(sending)

@@ -6,12 +6,14 @@ import asyncio
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from server.dispatch.gates import Gates
+from server.dispatch.health import HealthReports
 from server.dispatch.job_run import Parts
+from server.dispatch.lanes import Lanes
 from server.dispatch.rendering import Renderings
 from server.dispatch.worker import Worker
 from server.rendering.renderer import Renderer
 from server.store.database import Database
+from server.store.health import CredentialHealths
 from server.store.hints import Signal
 from server.store.jobs import Jobs
 from tests.unit.dispatch.scripted import Announcements, Providers
@@ -23,6 +25,7 @@ class Running:
 
     worker: Worker
     task: asyncio.Task[None]
+    reports: asyncio.Task[None]
     announcements: Announcements
 
     async def stop(self) -> None:
@@ -34,7 +37,8 @@ class Running:
     async def kill(self) -> None:
         """End it at once, as far as the database can see: what it holds stays under its lease."""
         self.task.cancel()
-        await asyncio.wait([self.task])
+        self.reports.cancel()
+        await asyncio.wait([self.task, self.reports])
 
 
 @dataclass
@@ -48,11 +52,13 @@ class Workers:
 
     def start(self, *, lease: timedelta = timedelta(seconds=30), database: Database | None = None) -> Running:
         announcements = Announcements()
-        parts = Parts(
-            Jobs(database or self.database), self.providers, Renderings(Renderer()), Gates(), announcements, lease
-        )
+        store = database or self.database
+        reports = HealthReports(CredentialHealths(store), announcements)
+        parts = Parts(Jobs(store), self.providers, Renderings(Renderer()), Lanes(reports.tell), announcements, lease)
         worker = Worker(parts, Signal())
-        started = Running(worker, self.group.create_task(worker.run()), announcements)
+        started = Running(
+            worker, self.group.create_task(worker.run()), self.group.create_task(reports.run()), announcements
+        )
         self.running.append(started)
         return started
 

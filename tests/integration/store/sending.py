@@ -118,7 +118,11 @@ class Sending:
         for operation in await self.fetch("select * from operations"):
             await self._audit_operation(operation)
         last = await self.value("select last_seq from feeds where account_id = $1", self.account)
-        seqs = await self.fetch("select seq from events where account_id = $1 order by seq", self.account)
+        seqs = await self.fetch(
+            "select seq from events where account_id = $1 union all select seq from notices where account_id = $1"
+            " order by seq",
+            self.account,
+        )
         assert [row["seq"] for row in seqs] == list(range(1, last + 1))
         columns = ", ".join(f"coalesce(sum({name}), 0)::bigint as {name}" for name in _COUNTED.values())
         (counted,), (totals,) = [

@@ -5,13 +5,20 @@ from __future__ import annotations
 import asyncio
 import re
 from datetime import timedelta
+from uuid import UUID
+
+import pytest
 
 from server.domain.jobs import Lease
+from server.domain.operations import Message
+from server.domain.pushes import Presentation, Priority
+from server.domain.templates import ContentSource
 from server.store.jobs import Jobs
 from server.store.statements import Statements
 from tests.integration.store.sending import LEASE, Sending, all_sent
 
 _SQL = Statements("jobs")
+_FIRST = UUID(int=0)
 
 
 async def _many_jobs(sending: Sending, count: int) -> None:
@@ -38,7 +45,7 @@ async def test_no_plan_makes_a_claim_take_more_than_its_limit(sending: Sending) 
     async with sending.database.transaction() as connection:
         for setting in ("hashjoin", "material", "sort", "hashagg"):
             await connection.execute(f"set local enable_{setting} = off")
-        assert len(await connection.fetch(_SQL.claim, 3, 0, LEASE)) == 3
+        assert len(await connection.fetch(_SQL.claim, 3, 0, LEASE, _FIRST, _FIRST)) == 3
 
 
 async def test_claimers_at_the_same_time_get_different_jobs(sending: Sending, jobs: Jobs) -> None:
@@ -65,9 +72,50 @@ async def test_the_longest_due_comes_first(sending: Sending, jobs: Jobs) -> None
 
 
 async def test_small_sends_have_their_own_limit(sending: Sending, jobs: Jobs) -> None:
-    bulk, small = await sending.accept(101), await sending.accept(100)
+    bulk, small = await sending.accept(11), await sending.accept(10)
     assert [job.operation_id for job in await jobs.claim(1, 0, LEASE)] == [small]
     assert [(job.operation_id, job.small) for job in await jobs.claim(1, 1, LEASE)] == [(bulk, False)]
+
+
+async def test_a_send_that_is_not_urgent_does_not_take_the_fast_lane(sending: Sending) -> None:
+    message = Message(ContentSource(body="hello"), Presentation(priority=Priority.LOW))
+    await sending.accept(1, message=message)
+    assert not (await sending.claim_one()).small
+
+
+@pytest.mark.parametrize("size", [1, 11])
+async def test_i12_accounts_take_turns(sending: Sending, jobs: Jobs, size: int) -> None:
+    """Whoever queued first, and however much: with one slot each account gets a job in every round."""
+    others = [await Sending.start(sending.database) for _ in range(2)]
+    accounts = [sending, *others]
+    for _ in range(20):
+        await sending.accept(size)
+    for other in others:
+        for _ in range(3):
+            await other.accept(size)
+    claimed = [(await jobs.claim(1, 1, LEASE))[0].lease.account_id for _ in range(12)]
+    for round_of in (claimed[:3], claimed[4:7], claimed[8:11]):
+        assert set(round_of) == {each.account for each in accounts}, (
+            "every fourth claim came to the end of the accounts"
+        )
+    assert await sending.value("select count(*) from jobs where lease is null") == 14
+
+
+async def test_i12_sends_of_about_the_same_time_take_turns(sending: Sending, jobs: Jobs) -> None:
+    first = await sending.accept(10_000)
+    second = await sending.accept(1_000)
+    claimed = [job.operation_id for job in await jobs.claim(0, 4, LEASE)]
+    assert sorted(claimed) == sorted([first, second, first, second])
+
+
+async def test_i12_many_accounts_whose_work_is_not_due_hide_nobody(sending: Sending, jobs: Jobs) -> None:
+    await sending.accept(1)
+    await sending.fetch(
+        "insert into jobs (account_id, operation_id, batch_no, lane, due_at)"
+        " select ('00000000-0000-4000-8000-' || lpad(n::text, 12, '0'))::uuid, operation_id, 0, 0,"
+        " now() + interval '1 hour' from jobs, generate_series(1, 200) n"
+    )
+    assert len(await jobs.claim(1, 0, LEASE)) == 1
 
 
 async def test_i16_work_is_not_due_before_its_time_nor_again_before_its_lease_ends(
@@ -116,10 +164,12 @@ async def test_i6_who_lost_the_lease_gives_nothing_back(sending: Sending, jobs: 
 
 
 async def test_the_claim_goes_by_the_queues_index_and_sees_one_partition(sending: Sending) -> None:
-    for _ in range(20):
-        await sending.accept(3)
-    plan = await _explain(sending, _SQL.claim, 8, 6, LEASE)
-    assert len(re.findall(r"Index Scan using jobs_due", plan)) == 3
+    await _many_jobs(sending, 20_000)
+    await sending.fetch("analyze jobs")
+    plan = await _explain(sending, _SQL.claim, 8, 6, LEASE, _FIRST, _FIRST)
+    assert re.findall(r"Index(?: Only)? Scan using jobs_(?:account|due)", plan)
+    assert "Seq Scan on jobs" not in plan
+    assert max(int(rows) for rows in re.findall(r"rows=(\d+)", plan)) <= 100
     assert "notifications" not in plan
     touched = [line for line in plan.splitlines() if " on batches_" in line and "never executed" not in line]
     assert len(touched) == 1
@@ -130,7 +180,7 @@ async def test_the_flush_reads_no_partition(sending: Sending, jobs: Jobs) -> Non
     job = await sending.claim_one()
     nothing: list[object] = [[], [], [], [], [], [], None, None]
     arguments = (job.lease.account_id, job.lease.job_id, job.lease.lease, job.operation_id, *nothing)
-    plan = await _explain(sending, _SQL.flush, *arguments, False, LEASE, [0, 1, 2], None, True, False)
+    plan = await _explain(sending, _SQL.flush, *arguments, False, LEASE, [0, 1, 2], None, True, False, None)
     assert " on batches" not in plan
     assert re.findall(r"Scan.* on notifications", plan) == []
     assert "Insert on notifications" in plan

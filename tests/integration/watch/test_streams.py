@@ -10,11 +10,15 @@ from uuid import uuid4
 
 import pytest
 
+from server.domain.apps import CredentialChange, NewContent
 from server.domain.errors import Invalid, NotFound
 from server.domain.feed import Changes, End, Filter, SnapshotPart
+from server.domain.health import HealthState
 from server.domain.jobs import Job
 from server.domain.operations import OperationStatus, Status
 from server.domain.reasons import Reason
+from server.store.credentials import Credentials
+from server.store.health import CredentialHealths
 from server.store.jobs import Jobs
 from server.watch import tailer
 from tests.integration.store.sending import Sending, all_sent, eventually, failed, flush_of, sent
@@ -74,6 +78,36 @@ async def test_i13_ordered_all_readers_of_an_account_get_the_commits_in_one_orde
                 group.create_task(_work(sending, process, turns))
     order = await sending.fetch("select operation_id, unnest(indexes) as index from events order by seq")
     assert one.result() == two.result() == [(row["operation_id"], row["index"]) for row in order]
+
+
+async def test_i13_what_becomes_of_a_credential_is_told_in_order_once_and_to_who_watches_the_account(
+    sending: Sending, process: Process
+) -> None:
+    healths, watched = CredentialHealths(sending.database), Filter(sending.account)
+    operation = await sending.accept(3)
+    async with process.items(watched) as whole, asyncio.timeout(60):
+        await anext(whole)
+        assert await healths.unwell(sending.account, sending.fcm, 1, "UNREGISTERED_KEY", None)
+        process.hints.announce_feed(sending.account)
+        first = await anext(whole)
+        while not isinstance(first, Changes):
+            first = await anext(whole)
+    rotated = CredentialChange(None, NewContent(b"rotated", None))
+    await Credentials(sending.database).update(sending.account, sending.fcm, rotated)
+    await Jobs(sending.database).flush(await sending.claim_one(), flush_of([sent(n) for n in range(3)]))
+    states, order = [entry.notice.health.state for entry in first.notices], []
+    async with process.items(watched, first.token) as resumed, asyncio.timeout(60):
+        while not order:
+            item = await anext(resumed)
+            if isinstance(item, Changes):
+                states.extend(entry.notice.health.state for entry in item.notices)
+                order.extend(told([item]))
+    assert states == [HealthState.REJECTED, HealthState.OK]
+    assert order == [(operation, n) for n in range(3)]
+    assert not any(
+        isinstance(item, Changes) and item.notices for item in await process.whole(Filter(sending.account, operation))
+    )
+    await sending.audit()
 
 
 async def test_i13_atomic_the_recipients_of_one_flush_arrive_together(sending: Sending, process: Process) -> None:

@@ -145,6 +145,7 @@ async def test_a_refusal_is_told_in_words(service: Any, env_file: Path) -> None:
         (["watch"], "give either an operation or --account"),
         (["watch", OPERATION_ID, "--account"], "give either an operation or --account"),
         (["up", "--workers", "0"], "--workers"),
+        (["work", "--workers", "0"], "--workers"),
     ],
 )
 def test_a_command_line_that_makes_no_sense_is_refused(
@@ -164,7 +165,6 @@ def test_a_command_line_that_makes_no_sense_is_refused(
     ("arguments", "became"),
     [
         (["serve", "--port", "1", "--help"], ["server", "serve", "--port", "1", "--help"]),
-        (["work", "--name", "w"], ["server", "work", "--name", "w"]),
         (["migrate"], ["server", "migrate"]),
         (["database", "--data-dir", "d"], ["server", "database", "--data-dir", "d"]),
         (["accounts", "create", "--name", "n"], ["server", "accounts", "create", "--name", "n"]),
@@ -181,6 +181,25 @@ def test_the_programs_commands_become_the_programs(
     CliRunner().invoke(app, arguments)
 
     assert seen == [(sys.executable, [sys.executable, "-m", *became])]
+
+
+def test_bench_becomes_the_benchmarks_of_the_checkout(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    seen: list[Any] = []
+    monkeypatch.setattr(os, "execv", lambda *command: seen.append((Path.cwd(), command)))
+    monkeypatch.chdir(tmp_path)  # and back, once the test is over
+
+    CliRunner().invoke(app, ["bench", "accept", "--quick", "--help"])
+
+    root = Path(__file__).parents[3]
+    program = [sys.executable, "-m", "tests.benchmarks", "accept", "--quick", "--help"]
+    assert seen == [(root, (sys.executable, program))]
+
+
+def test_bench_says_that_it_needs_a_checkout(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("client.__main__.__file__", str(tmp_path / "client" / "__main__.py"))
+    result = CliRunner().invoke(app, ["bench"])
+    assert result.exit_code == 1
+    assert f"{tmp_path} is no checkout of the project" in result.stderr
 
 
 def test_help_needs_neither_grpc_nor_rich_progress() -> None:

@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from server.dispatch.gates import Gates
 from server.dispatch.job_run import Parts
+from server.dispatch.lanes import Lanes
 from server.dispatch.rendering import Renderings
 from server.domain.credentials import CredentialType, SealedCredential
 from server.domain.delivery import End
@@ -95,6 +95,7 @@ class Providers:
 class _Sender:
     providers: Providers
     credential: UUID
+    project: None = None
 
     async def send(self, push: Push) -> Outcome:
         return await self.providers.take(push, self.credential)
@@ -160,9 +161,9 @@ class MemoryStore:
         self.halved += 1
 
 
-def parts_of(store: Any, providers: Providers, gates: Gates | None = None) -> Parts:
+def parts_of(store: Any, providers: Providers, lanes: Lanes | None = None) -> Parts:
     return Parts(
-        store, providers, Renderings(Renderer()), gates or Gates(), Announcements(), lease=timedelta(seconds=30)
+        store, providers, Renderings(Renderer()), lanes or Lanes(), Announcements(), lease=timedelta(seconds=30)
     )
 
 

@@ -18,6 +18,8 @@ from tests.unit.dispatch.scripted import job_of, tokens
 
 
 class _Template:
+    variables = frozenset({"name"})
+
     def render(self, variables: Mapping[str, Any]) -> Content:
         return Content(body=str(variables))
 
@@ -62,6 +64,12 @@ def test_variables_that_can_not_be_read_are_the_recipients_error(variables: str)
     job = job_of([Recipient(token="a", provider=Provider.FCM, variables=variables)])
     with pytest.raises(RenderError):
         Renderings(Renderer()).render(job, 0)
+
+
+def test_variables_that_nothing_shows_are_not_read() -> None:
+    message = Message(ContentSource(body="News"), Presentation())
+    job = job_of([Recipient(token="a", provider=Provider.FCM, variables='{"a":1')], message=message)
+    assert Renderings(Renderer()).render(job, 0) == Content(body="News")
 
 
 def test_templates_that_another_version_accepted_are_a_render_error_too() -> None:

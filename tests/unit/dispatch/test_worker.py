@@ -25,8 +25,8 @@ from tests.unit.dispatch.scripted import MemoryStore, Providers, job_of, parts_o
 class _Silence:
     """Hints that never come."""
 
-    async def wait(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
+    def subscribe(self, listener: Callable[[], object]) -> None:
+        pass
 
 
 @dataclass
@@ -82,7 +82,7 @@ async def test_a_slow_bulk_send_leaves_the_small_sends_their_slots() -> None:
         await providers.reached(3)
         assert [job.small for job in queue.due] == [False]
         providers.open.set()
-        await _until(lambda: sum(not flush.keep for flush in queue.flushes) == 4)
+        await _until(lambda: sum(not flush.rest for flush in queue.flushes) == 4)
 
 
 async def test_a_slot_that_gets_free_during_a_claim_is_used_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,7 +103,7 @@ async def test_a_slot_that_gets_free_during_a_claim_is_used_at_once(monkeypatch:
             return await held(small, bulk, lease)
 
         queue.claim = claim  # type: ignore[method-assign]  # for the claims from now on
-        worker._freed.set()  # noqa: SLF001 - asks again, as a hint would
+        worker._wake.set()  # noqa: SLF001 - asks again, as a hint would
         await _until(lambda: len(queue.flushes) == 2)
 
 

@@ -14,19 +14,21 @@ from server.domain.delivery import (
     DeviceState,
     RecipientState,
     call_off,
+    can_wait,
     dead_device,
     expire,
-    postpone,
     settle,
 )
+from server.domain.devices import Environment
 from server.domain.operations import Status
-from server.domain.outcomes import Accepted, CredentialRefused, NotSent, Outcome, Rejected, Throttled, Unknown
+from server.domain.outcomes import Accepted, CredentialRefused, NotSent, Outcome, Rejected, Scope, Throttled, Unknown
 from server.domain.pushes import Provider
 from server.domain.reasons import Reason
+from server.domain.retry import FIRST_DELAY
 
 _NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 _TOMORROW = _NOW + timedelta(days=1)
-_AGAIN = (Throttled("429", 5.0), NotSent("CONNECT"), CredentialRefused("401"), Unknown("TIMEOUT"))
+_AGAIN = (Throttled("429", 5.0), NotSent("CONNECT"), CredentialRefused("401", Scope.DEVICE), Unknown("TIMEOUT"))
 _FINAL = (Accepted("m"), Rejected(Reason.UNREGISTERED, "404", device_dead=True))
 
 
@@ -52,8 +54,8 @@ def test_any_other_outcome_is_tried_again_later(outcome: Outcome) -> None:
     settle(device, outcome, _NOW, _TOMORROW)
     assert not device.decided
     assert device.not_before is not None
-    least = 5.0 if isinstance(outcome, Throttled) else 1.0
-    assert timedelta(seconds=least) <= device.not_before - _NOW <= timedelta(seconds=least * 1.25)
+    least, most = (5.0, 5.5) if isinstance(outcome, Throttled) else (0.0, FIRST_DELAY)
+    assert timedelta(seconds=least) <= device.not_before - _NOW <= timedelta(seconds=most)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +69,7 @@ def test_any_other_outcome_is_tried_again_later(outcome: Outcome) -> None:
 )
 def test_a_push_that_can_not_be_tried_again_in_time_fails_for_what_held_it(outcome: Outcome, reason: Reason) -> None:
     now, later = _device(), _device()
-    settle(now, outcome, _NOW, _NOW + timedelta(seconds=0.5))
+    settle(now, outcome, _NOW, _NOW + timedelta(microseconds=1))
     assert (now.status, now.reason) == (Status.FAILED, reason)
     settle(later, outcome, _NOW, _TOMORROW)
     expire([later], _TOMORROW + timedelta(microseconds=1), _TOMORROW)
@@ -89,11 +91,42 @@ def test_nobody_expires_at_the_deadline_itself() -> None:
     assert (device.status, device.reason) == (Status.FAILED, Reason.EXPIRED)
 
 
-def test_a_device_held_past_its_deadline_fails_for_its_own_last_call_before_the_holders_reason() -> None:
-    tried, fresh = _device(reason=Reason.OUTCOME_UNKNOWN), _device()
-    for device in (tried, fresh):
-        postpone(device, _TOMORROW + timedelta(seconds=1), _TOMORROW, Reason.CREDENTIAL_REJECTED)
-    assert (tried.reason, fresh.reason) == (Reason.OUTCOME_UNKNOWN, Reason.CREDENTIAL_REJECTED)
+def test_a_device_that_would_wait_past_its_deadline_fails_for_its_last_call() -> None:
+    device = _device()
+    settle(device, Throttled("429", 60.0), _NOW, _NOW + timedelta(seconds=59))
+    assert (device.status, device.reason, device.code) == (Status.FAILED, Reason.EXPIRED, "429")
+
+
+def test_a_device_whose_credential_was_refused_waits_for_the_credential_and_not_for_a_time() -> None:
+    device = _device()
+    settle(device, CredentialRefused("401"), _NOW, _TOMORROW)
+    assert (device.not_before, device.reason, device.decided) == (None, Reason.CREDENTIAL_REJECTED, False)
+
+
+def _turned() -> DeviceState:
+    device = DeviceState(Provider.APN, "c0ffee")
+    device.refuse_in(Environment.PRODUCTION, "BadDeviceToken")
+    return device
+
+
+def test_a_device_in_its_second_environment_is_begun_and_its_backoff_begins_there() -> None:
+    device = _turned()
+    assert _recipient(device).begun
+    settle(device, NotSent("CONNECT"), _NOW, _TOMORROW)
+    assert (device.attempts, device.tries) == (1, 1)
+
+
+def test_a_refused_credential_of_the_second_environment_leaves_what_the_first_one_said() -> None:
+    """The token is unknown to production; work is not held for weeks on the chance that it is of development."""
+    called, resting, throttled = _turned(), _turned(), _turned()
+    settle(called, CredentialRefused("403"), _NOW, _TOMORROW)
+    soon = _NOW + timedelta(seconds=30)
+    assert not can_wait(resting, soon, _TOMORROW, Reason.CREDENTIAL_REJECTED)
+    assert can_wait(throttled, soon, _TOMORROW, Reason.EXPIRED)
+    for device in (called, resting):
+        assert (device.status, device.reason, device.code) == (Status.FAILED, Reason.INVALID_TOKEN, "BadDeviceToken")
+    assert (called.attempts, resting.attempts) == (2, 1)
+    assert not throttled.decided
 
 
 @given(st.lists(st.sampled_from(_AGAIN), max_size=30), st.sampled_from(_FINAL), st.integers(0, 100_000))
@@ -136,13 +169,6 @@ def test_a_recipient_is_begun_by_a_try_or_a_decision_and_not_by_being_held() -> 
     assert not _recipient(_device(not_before=_TOMORROW), _device()).begun
     assert _recipient(_device(), _device(tries=1)).begun
     assert _recipient(_device(), _device(status=Status.FAILED)).begun
-
-
-def test_a_recipient_may_be_tried_again_with_its_earliest_undecided_device() -> None:
-    later = _TOMORROW + timedelta(hours=1)
-    done = _device(status=Status.SENT, not_before=_NOW)
-    assert _recipient(done, _device(not_before=later), _device(not_before=_TOMORROW)).next_try == _TOMORROW
-    assert _recipient(_device(not_before=later), _device()).next_try is None
 
 
 @pytest.mark.parametrize("outcome", [*_AGAIN, Accepted("m"), Rejected(Reason.PAYLOAD_REJECTED, "400")])

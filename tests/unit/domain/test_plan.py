@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 
 from server.domain.delivery import DeviceState, End, RecipientState
+from server.domain.devices import Environment
 from server.domain.jobs import Expansion, UserDevice
 from server.domain.operations import Recipient, Status
 from server.domain.plan import Plan, Reach, plan
@@ -92,3 +93,17 @@ def test_i9_a_device_unregistered_since_it_was_begun_is_not_called(*, deleted: b
 def test_i9_a_begun_device_whose_credential_was_deleted_is_not_called() -> None:
     (state,) = _plan(_having((_FCM, "f")), _FCM_DELETED, _begun(DeviceState(_FCM, "f", tries=1))).states
     assert state.devices[0].reason is Reason.CREDENTIAL_DELETED
+
+
+@pytest.mark.parametrize("environment", [None, *Environment])
+def test_a_device_keeps_what_is_known_of_its_environment(environment: Environment | None) -> None:
+    expansion = Expansion(known=True, deleted=False, devices=[UserDevice(_APN, "a", environment)])
+    (state,) = _plan(expansion, _BOTH).states
+    assert state.devices[0].environment is environment
+
+
+def test_a_begun_device_goes_on_with_what_is_known_now_and_with_its_second_try() -> None:
+    """Registered again since, it may be of the other build; what one environment said stays said."""
+    device = DeviceState(_APN, "a", environment=Environment.DEVELOPMENT, refused_in=Environment.DEVELOPMENT)
+    (state,) = _plan(_having((_APN, "a")), _BOTH, _begun(device)).states
+    assert (state.devices[0].environment, state.devices[0].refused_in) == (None, Environment.DEVELOPMENT)

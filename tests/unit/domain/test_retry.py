@@ -17,13 +17,21 @@ def test_i11_the_wait_is_never_shorter_than_the_provider_asked_for(attempts: int
 
 
 @given(st.integers(min_value=0, max_value=10_000))
-def test_the_wait_doubles_up_to_its_longest_and_jitter_only_adds(attempts: int) -> None:
-    least = min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(max(attempts - 1, 0), 64))
-    assert timedelta(seconds=least) <= backoff(attempts) <= timedelta(seconds=least * 1.25)
+def test_the_wait_is_anything_up_to_a_ceiling_that_doubles(attempts: int) -> None:
+    ceiling = min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(max(attempts - 1, 0), 64))
+    waits = [backoff(attempts).total_seconds() for _ in range(200)]
+    assert 0 <= min(waits) < ceiling / 4
+    assert ceiling * 3 / 4 < max(waits) <= ceiling
 
 
-def test_waits_are_spread() -> None:
-    assert len({backoff(5) for _ in range(20)}) > 10
+def test_who_was_told_to_wait_as_long_does_not_come_back_at_the_same_moment() -> None:
+    waits = {backoff(1, 60.0) for _ in range(20)}
+    assert len(waits) > 10
+    assert max(waits) <= timedelta(seconds=66)
+
+
+def test_of_a_retry_after_an_hour_is_believed() -> None:
+    assert timedelta(hours=1) <= backoff(1, 1e9) <= timedelta(hours=1.1)
 
 
 @pytest.mark.parametrize(

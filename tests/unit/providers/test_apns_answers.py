@@ -7,6 +7,7 @@ import pytest
 
 from server.domain.outcomes import Accepted, CredentialRefused, NotSent, Outcome, Rejected, Scope, Throttled
 from server.domain.reasons import Reason
+from server.providers.apns import answers
 from server.providers.apns.answers import outcome
 from server.providers.transport import Response
 
@@ -91,3 +92,15 @@ def test_body_without_a_reason(body: bytes) -> None:
     assert outcome(Response(502, {}, body), "7", NOW) == Throttled("HTTP_502", None, Scope.DEVICE)
     assert outcome(Response(302, {}, body), "7", NOW) == NotSent("HTTP_302")
     assert outcome(Response(403, {}, body), "7", NOW) == CredentialRefused("HTTP_403")
+
+
+_NAMED_BY_THE_CODE = {*answers._DEAD_TOKENS, *answers._PAYLOAD_ERRORS}  # noqa: SLF001  # the tables themselves
+
+
+@pytest.mark.parametrize("reason", sorted({reason for _, reason, _ in CASES} | _NAMED_BY_THE_CODE | {"Unregistered"}))
+@pytest.mark.parametrize("status", [400, 403, 404, 405, 413, 429, 500, 503])
+def test_i10_only_two_reasons_of_a_400_kill_a_device(status: int, reason: str) -> None:
+    """And a 410, whatever it gives as its reason. No other answer may cost anybody a device."""
+    found = outcome(Response(status, {}, json.dumps({"reason": reason}).encode()), "7", NOW)
+    kills = isinstance(found, Rejected) and found.device_dead
+    assert kills == (status == 400 and reason in {"BadDeviceToken", "DeviceTokenNotForTopic"})

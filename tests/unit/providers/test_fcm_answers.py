@@ -7,7 +7,7 @@ import pytest
 
 from server.domain.outcomes import Accepted, CredentialRefused, NotSent, Outcome, Rejected, Scope, Throttled
 from server.domain.reasons import Reason
-from server.providers.fcm.answers import outcome, refuses_access_token
+from server.providers.fcm.answers import THIRD_PARTY, outcome, refuses_access_token
 from server.providers.transport import Response
 
 NOW = 1_800_000_000.0
@@ -101,7 +101,7 @@ CASES: dict[str, tuple[Response, Outcome]] = {
     "413": (Response(413, {}, b""), Rejected(Reason.PAYLOAD_TOO_LARGE, "HTTP_413")),
     "quota of the project": (
         error(429, "RESOURCE_EXHAUSTED", fcm("QUOTA_EXCEEDED"), quota("Message rate of the project")),
-        Throttled("QUOTA_EXCEEDED", 60.0, Scope.CREDENTIAL),
+        Throttled("QUOTA_EXCEEDED", 60.0, Scope.PROJECT),
     ),
     "quota of the device": (
         error(429, "RESOURCE_EXHAUSTED", fcm("QUOTA_EXCEEDED"), quota("Device message rate exceeded")),
@@ -160,3 +160,29 @@ def test_no_body_is_too_strange(status: int, body: bytes) -> None:
 )
 def test_only_a_refused_access_token_is_worth_another(response: Response, *, expected: bool) -> None:
     assert refuses_access_token(response) is expected
+
+
+_CODES = [
+    *("UNSPECIFIED_ERROR", "INVALID_ARGUMENT", "UNREGISTERED", "SENDER_ID_MISMATCH", "QUOTA_EXCEEDED", "UNAVAILABLE"),
+    *("INTERNAL", "THIRD_PARTY_AUTH_ERROR", "APNS_AUTH_ERROR", "SOMETHING_NEW"),
+]
+_ABOUT: dict[str, tuple[str, tuple[str, ...]]] = {  # text, and the fields that it names
+    "token": (BAD_TOKEN, ("message.token",)),
+    "fid": (BAD_TOKEN, ("message.fid",)),
+    "token, by text": (BAD_TOKEN, ()),
+    "payload": ("Invalid value", ("message.notification.title",)),
+    "token and payload": (BAD_TOKEN, ("message.token", "message.data[0].value")),
+    "nothing": ("Request contains an invalid argument.", ()),
+}
+
+
+@pytest.mark.parametrize("about", _ABOUT)
+@pytest.mark.parametrize("code", _CODES)
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 413, 429, 500, 503])
+def test_i10_only_an_answer_about_the_token_kills_a_device(status: int, code: str, about: str) -> None:
+    text, fields = _ABOUT[about]
+    found = outcome(error(status, "STATUS", fcm(code), *([field(*fields)] if fields else []), message=text), NOW)
+    kills = isinstance(found, Rejected) and found.device_dead
+    blamed = about in {"token", "fid", "token, by text"} and code not in THIRD_PARTY
+    deadly = {(403, "SENDER_ID_MISMATCH"), (404, "UNREGISTERED")}
+    assert kills == ((status, code) in deadly or (status == 400 and blamed))

@@ -13,7 +13,9 @@ from server.domain.feed import (
     Changes,
     Checkpoint,
     End,
+    FeedEntry,
     FeedEvent,
+    FeedNotice,
     Filter,
     Item,
     Position,
@@ -21,6 +23,7 @@ from server.domain.feed import (
     Snapshot,
     SnapshotPart,
 )
+from server.domain.notices import Notice
 from server.domain.operations import Counts, Operation, OperationStatus, Status
 from server.domain.reasons import Reason
 from server.store.hints import Signal
@@ -36,7 +39,7 @@ class MemoryFeed:
 
     account: UUID = field(default_factory=uuid4)
     epoch: UUID = field(default_factory=uuid4)
-    events: list[FeedEvent] = field(default_factory=list)
+    events: list[FeedEntry] = field(default_factory=list)
     operations: dict[UUID, Operation] = field(default_factory=dict)
     forgotten: int = 0  # events that retention took
     read_events: int = 0
@@ -64,6 +67,10 @@ class MemoryFeed:
             FeedEvent(seq, _NOW, made, indexes, bytes([status] * len(indexes)), bytes([Reason.NONE] * len(indexes)))
         )
 
+    def notice(self, notice: Notice) -> None:
+        """Let something happen to the account."""
+        self.events.append(FeedNotice(self.forgotten + len(self.events) + 1, _NOW, notice))
+
     def forget(self, count: int) -> None:
         del self.events[:count]
         self.forgotten += count
@@ -76,12 +83,12 @@ class MemoryFeed:
         assert account == self.account
         return self.events[0].seq if self.events else None
 
-    async def read(self, account: UUID, after: int, limit: int, operation: UUID | None = None) -> list[FeedEvent]:
+    async def read(self, account: UUID, after: int, limit: int, operation: UUID | None = None) -> list[FeedEntry]:
         assert account == self.account
         await asyncio.sleep(0)
         if self.broken:
             raise self.broken.pop()
-        found = [e for e in self.events if e.seq > after and operation in (None, e.operation.operation_id)][:limit]
+        found = [e for e in self.events if e.seq > after and (operation is None or _is_of(operation, e))][:limit]
         self.read_events += len(found)
         return found
 
@@ -91,11 +98,15 @@ class MemoryFeed:
         final = [
             change
             for event in self.events
-            if event.operation.operation_id == operation
+            if isinstance(event, FeedEvent) and event.operation.operation_id == operation
             for change in event.changes()
             if index in (None, change.index)
         ]
         return Snapshot(await self.position(account), self.operations[operation], final)
+
+
+def _is_of(operation: UUID, entry: FeedEntry) -> bool:
+    return isinstance(entry, FeedEvent) and entry.operation.operation_id == operation
 
 
 class Hints:

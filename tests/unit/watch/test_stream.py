@@ -7,8 +7,11 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from server.domain.credentials import CredentialType
 from server.domain.errors import Invalid, NotFound, Unavailable
 from server.domain.feed import Changes, Checkpoint, End, Item, Snapshot, SnapshotPart
+from server.domain.health import Health, HealthState
+from server.domain.notices import HealthChanged, RemovalsStopped
 from server.domain.operations import OperationStatus, Status
 from server.watch import stream
 from tests.unit.watch.feeds import MemoryFeed, Watching, told, watching
@@ -39,6 +42,44 @@ async def test_i13_unique_no_change_arrives_twice_nor_again_after_a_resume() -> 
                 w.grow()
                 seen.append(await reader.next())
         assert told(seen) == [(index, Status.SENT) for index in range(26)]
+
+
+_STOPPED = RemovalsStopped(uuid4(), uuid4(), "BadDeviceToken", 50)
+_REJECTED = HealthChanged(uuid4(), "shop", CredentialType.FCM, Health(HealthState.REJECTED, reason="401"))
+
+
+async def test_i13_news_of_the_account_arrive_in_order_once_and_to_who_watches_all_of_it() -> None:
+    async with watching() as w:
+        operation = w.feed.operation(3)
+        async with (
+            w.reader(w.filter(None, None, Status.FAILED)) as whole,
+            w.reader(w.filter(operation)) as one,
+        ):
+            await whole.next()
+            await one.next()
+            w.feed.notice(_REJECTED)
+            w.grow()
+            first = await whole.next()
+            w.feed.notice(_STOPPED)
+            w.feed.change(operation, 0, status=Status.FAILED)
+            w.feed.notice(_REJECTED)
+            w.grow()
+            second = await whole.next()
+            assert isinstance(first, Changes)
+            assert isinstance(second, Changes)
+            assert [[entry.notice for entry in item.notices] for item in (first, second)] == [
+                [_REJECTED],
+                [_STOPPED, _REJECTED],
+            ]
+            assert (first.operations, told([first, second])) == ([], [(0, Status.FAILED)])
+            alone = await one.next()
+            assert isinstance(alone, Changes)
+            assert (alone.notices, len(alone.recipients)) == ([], 1)
+        async with w.reader(w.filter(None, None, Status.FAILED), first.token) as resumed:
+            again = await resumed.next()
+            while isinstance(again, Checkpoint):
+                again = await resumed.next()
+            assert again == second
 
 
 async def test_i13_atomic_a_commit_arrives_in_one_message_and_small_ones_are_merged() -> None:

@@ -29,7 +29,7 @@ from pharos.push.v1 import options_pb2 as pharos_dot_push_dot_v1_dot_options__pb
 from pharos.push.v1 import types_pb2 as pharos_dot_push_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n pharos/push/v1/credentials.proto\x12\x0epharos.push.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cpharos/push/v1/options.proto\x1a\x1apharos/push/v1/types.proto\"\xef\x01\n\nCredential\x12\n\n\x02id\x18\x01 \x01(\t\x12?\n\x0f\x63redential_type\x18\x02 \x01(\x0e\x32\x1e.pharos.push.v1.CredentialTypeB\x06\xbaH\x03\xc8\x01\x01\x12\x12\n\nis_default\x18\x03 \x01(\x08\x12\x10\n\x08\x61pp_name\x18\x04 \x01(\t\x12\x36\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\x12\x36\n\nupdated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\"\xad\x01\n\x11\x43redentialContent\x12 \n\x0bprivate_key\x18\x01 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01\x18\x80\x80\x04\x12!\n\x0b\x63\x65rtificate\x18\x02 \x01(\tB\x0c\xbaH\tr\x04\x18\x80\x80\x04\xd8\x01\x01\x12\x1a\n\x06key_id\x18\x03 \x01(\tB\n\xbaH\x07r\x02\x18@\xd8\x01\x01\x12\x1b\n\x07team_id\x18\x04 \x01(\tB\n\xbaH\x07r\x02\x18@\xd8\x01\x01\x12\x1a\n\x05topic\x18\x05 \x01(\tB\x0b\xbaH\x08r\x03\x18\xff\x01\xd8\x01\x01\"\xae\x02\n\x17\x43reateCredentialRequest\x12\x43\n\x0f\x63redential_type\x18\x01 \x01(\x0e\x32\x1e.pharos.push.v1.CredentialTypeB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12:\n\x07\x63ontent\x18\x02 \x01(\x0b\x32!.pharos.push.v1.CredentialContentB\x06\xbaH\x03\xc8\x01\x01\x12*\n\x08\x61pp_name\x18\x03 \x01(\tB\x18\xbaH\x15r\x10\x18@2\x0c^[a-z0-9_]+$\xd8\x01\x01\x12\x17\n\nis_default\x18\x04 \x01(\x08H\x00\x88\x01\x01\x12>\n\nrequest_id\x18\x05 \x01(\tB*\xbaH\x12r\x10\x32\x0e^[ -~]{0,255}$\xa2\xd4\x18\x11\"\x0fIdempotency-KeyB\r\n\x0b_is_default\"R\n\x18\x43reateCredentialResponse\x12\x13\n\x0bresource_id\x18\x01 \x01(\t\x12!\n\x11resource_location\x18\x02 \x01(\tB\x06\xa2\xd4\x18\x02\x18\x01\"d\n\x14GetCredentialRequest\x12L\n\rcredential_id\x18\x01 \x01(\tB5\xbaH2r02.^comms_credential_[a-hjkmnpqrstv-z0-9]{26,34}$\"O\n\x15GetCredentialResponse\x12\x36\n\ncredential\x18\x01 \x01(\x0b\x32\x1a.pharos.push.v1.CredentialB\x06\xbaH\x03\xc8\x01\x01\"\xe0\x02\n\x16ListCredentialsRequest\x12*\n\x08\x61pp_name\x18\x01 \x01(\tB\x18\xbaH\x15r\x10\x18@2\x0c^[a-z0-9_]+$\xd8\x01\x01\x12\x41\n\x0f\x63redential_type\x18\x02 \x01(\x0e\x32\x1e.pharos.push.v1.CredentialTypeB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x17\n\nis_default\x18\x03 \x01(\x08H\x00\x88\x01\x01\x12.\n\nstart_date\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_date\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\"\n\tpage_size\x18\x06 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x01H\x01\x88\x01\x01\x12\x1f\n\npage_token\x18\x07 \x01(\tB\x0b\xbaH\x08r\x03\x18\x80 \xd8\x01\x01\x42\r\n\x0b_is_defaultB\x0c\n\n_page_size\"\x82\x01\n\x17ListCredentialsResponse\x12/\n\x0b\x63redentials\x18\x01 \x03(\x0b\x32\x1a.pharos.push.v1.Credential\x12\x36\n\npagination\x18\x02 \x01(\x0b\x32\x1a.pharos.push.v1.PaginationB\x06\xbaH\x03\xc8\x01\x01\"\xc3\x01\n\x17UpdateCredentialRequest\x12L\n\rcredential_id\x18\x01 \x01(\tB5\xbaH2r02.^comms_credential_[a-hjkmnpqrstv-z0-9]{26,34}$\x12\x17\n\nis_default\x18\x02 \x01(\x08H\x00\x88\x01\x01\x12\x32\n\x07\x63ontent\x18\x03 \x01(\x0b\x32!.pharos.push.v1.CredentialContentB\r\n\x0b_is_default\"R\n\x18UpdateCredentialResponse\x12\x13\n\x0bresource_id\x18\x01 \x01(\t\x12!\n\x11resource_location\x18\x02 \x01(\tB\x06\xa2\xd4\x18\x02\x18\x01\"g\n\x17\x44\x65leteCredentialRequest\x12L\n\rcredential_id\x18\x01 \x01(\tB5\xbaH2r02.^comms_credential_[a-hjkmnpqrstv-z0-9]{26,34}$\"R\n\x18\x44\x65leteCredentialResponse\x12\x13\n\x0bresource_id\x18\x01 \x01(\t\x12!\n\x11resource_location\x18\x02 \x01(\tB\x06\xa2\xd4\x18\x02\x18\x01*\x84\x01\n\x0e\x43redentialType\x12\x1f\n\x1b\x43REDENTIAL_TYPE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x43REDENTIAL_TYPE_FCM\x10\x01\x12\x17\n\x13\x43REDENTIAL_TYPE_APN\x10\x02\x12\x1f\n\x1b\x43REDENTIAL_TYPE_APN_SANDBOX\x10\x03\x32\xd0\x06\n\x11\x43redentialService\x12\xad\x01\n\x10\x43reateCredential\x12\'.pharos.push.v1.CreateCredentialRequest\x1a(.pharos.push.v1.CreateCredentialResponse\"F\xa2\xd4\x18\x16\x08\xca\x01\x12\x11resource_location\x82\xd3\xe4\x93\x02&\"!/v1/PushNotifications/Credentials:\x01*\x12\xa3\x01\n\rGetCredential\x12$.pharos.push.v1.GetCredentialRequest\x1a%.pharos.push.v1.GetCredentialResponse\"E\x82\xd3\xe4\x93\x02?\x12\x31/v1/PushNotifications/Credentials/{credential_id}b\ncredential\x12\x8d\x01\n\x0fListCredentials\x12&.pharos.push.v1.ListCredentialsRequest\x1a\'.pharos.push.v1.ListCredentialsResponse\")\x82\xd3\xe4\x93\x02#\x12!/v1/PushNotifications/Credentials\x12\xaa\x01\n\x10UpdateCredential\x12\'.pharos.push.v1.UpdateCredentialRequest\x1a(.pharos.push.v1.UpdateCredentialResponse\"C\xa2\xd4\x18\x03\x08\xca\x01\x82\xd3\xe4\x93\x02\x36\x32\x31/v1/PushNotifications/Credentials/{credential_id}:\x01*\x12\xa7\x01\n\x10\x44\x65leteCredential\x12\'.pharos.push.v1.DeleteCredentialRequest\x1a(.pharos.push.v1.DeleteCredentialResponse\"@\xa2\xd4\x18\x03\x08\xca\x01\x82\xd3\xe4\x93\x02\x33*1/v1/PushNotifications/Credentials/{credential_id}b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n pharos/push/v1/credentials.proto\x12\x0epharos.push.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cpharos/push/v1/options.proto\x1a\x1apharos/push/v1/types.proto\"\xa9\x02\n\nCredential\x12\n\n\x02id\x18\x01 \x01(\t\x12?\n\x0f\x63redential_type\x18\x02 \x01(\x0e\x32\x1e.pharos.push.v1.CredentialTypeB\x06\xbaH\x03\xc8\x01\x01\x12\x12\n\nis_default\x18\x03 \x01(\x08\x12\x10\n\x08\x61pp_name\x18\x04 \x01(\t\x12\x36\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\x12\x36\n\nupdated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\x12\x38\n\x06health\x18\x07 \x01(\x0b\x32 .pharos.push.v1.CredentialHealthB\x06\xbaH\x03\xc8\x01\x01\"\xbe\x01\n\x10\x43redentialHealth\x12<\n\x05state\x18\x01 \x01(\x0e\x32%.pharos.push.v1.CredentialHealthStateB\x06\xbaH\x03\xc8\x01\x01\x12)\n\x05since\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05until\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x06reason\x18\x04 \x01(\tB\x06\xa2\xd4\x18\x02(\x01\"\xad\x01\n\x11\x43redentialContent\x12 \n\x0bprivate_key\x18\x01 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01\x18\x80\x80\x04\x12!\n\x0b\x63\x65rtificate\x18\x02 \x01(\tB\x0c\xbaH\tr\x04\x18\x80\x80\x04\xd8\x01\x01\x12\x1a\n\x06key_id\x18\x03 \x01(\tB\n\xbaH\x07r\x02\x18@\xd8\x01\x01\x12\x1b\n\x07team_id\x18\x04 \x01(\tB\n\xbaH\x07r\x02\x18@\xd8\x01\x01\x12\x1a\n\x05topic\x18\x05 \x01(\tB\x0b\xbaH\x08r\x03\x18\xff\x01\xd8\x01\x01\"\xae\x02\n\x17\x43reateCredentialRequest\x12\x43\n\x0f\x63redential_type\x18\x01 \x01(\x0e\x32\x1e.pharos.push.v1.CredentialTypeB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12:\n\x07\x63ontent\x18\x02 \x01(\x0b\x32!.pharos.push.v1.CredentialContentB\x06\xbaH\x03\xc8\x01\x01\x12*\n\x08\x61pp_name\x18\x03 \x01(\tB\x18\xbaH\x15r\x10\x18@2\x0c^[a-z0-9_]+$\xd8\x01\x01\x12\x17\n\nis_default\x18\x04 \x01(\x08H\x00\x88\x01\x01\x12>\n\nrequest_id\x18\x05 \x01(\tB*\xbaH\x12r\x10\x32\x0e^[ -~]{0,255}$\xa2\xd4\x18\x11\"\x0fIdempotency-KeyB\r\n\x0b_is_default\"R\n\x18\x43reateCredentialResponse\x12\x13\n\x0bresource_id\x18\x01 \x01(\t\x12!\n\x11resource_location\x18\x02 \x01(\tB\x06\xa2\xd4\x18\x02\x18\x01\"d\n\x14GetCredentialRequest\x12L\n\rcredential_id\x18\x01 \x01(\tB5\xbaH2r02.^comms_credential_[a-hjkmnpqrstv-z0-9]{26,34}$\"O\n\x15GetCredentialResponse\x12\x36\n\ncredential\x18\x01 \x01(\x0b\x32\x1a.pharos.push.v1.CredentialB\x06\xbaH\x03\xc8\x01\x01\"\xe0\x02\n\x16ListCredentialsRequest\x12*\n\x08\x61pp_name\x18\x01 \x01(\tB\x18\xbaH\x15r\x10\x18@2\x0c^[a-z0-9_]+$\xd8\x01\x01\x12\x41\n\x0f\x63redential_type\x18\x02 \x01(\x0e\x32\x1e.pharos.push.v1.CredentialTypeB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x17\n\nis_default\x18\x03 \x01(\x08H\x00\x88\x01\x01\x12.\n\nstart_date\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_date\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\"\n\tpage_size\x18\x06 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x01H\x01\x88\x01\x01\x12\x1f\n\npage_token\x18\x07 \x01(\tB\x0b\xbaH\x08r\x03\x18\x80 \xd8\x01\x01\x42\r\n\x0b_is_defaultB\x0c\n\n_page_size\"\x82\x01\n\x17ListCredentialsResponse\x12/\n\x0b\x63redentials\x18\x01 \x03(\x0b\x32\x1a.pharos.push.v1.Credential\x12\x36\n\npagination\x18\x02 \x01(\x0b\x32\x1a.pharos.push.v1.PaginationB\x06\xbaH\x03\xc8\x01\x01\"\xc3\x01\n\x17UpdateCredentialRequest\x12L\n\rcredential_id\x18\x01 \x01(\tB5\xbaH2r02.^comms_credential_[a-hjkmnpqrstv-z0-9]{26,34}$\x12\x17\n\nis_default\x18\x02 \x01(\x08H\x00\x88\x01\x01\x12\x32\n\x07\x63ontent\x18\x03 \x01(\x0b\x32!.pharos.push.v1.CredentialContentB\r\n\x0b_is_default\"R\n\x18UpdateCredentialResponse\x12\x13\n\x0bresource_id\x18\x01 \x01(\t\x12!\n\x11resource_location\x18\x02 \x01(\tB\x06\xa2\xd4\x18\x02\x18\x01\"g\n\x17\x44\x65leteCredentialRequest\x12L\n\rcredential_id\x18\x01 \x01(\tB5\xbaH2r02.^comms_credential_[a-hjkmnpqrstv-z0-9]{26,34}$\"R\n\x18\x44\x65leteCredentialResponse\x12\x13\n\x0bresource_id\x18\x01 \x01(\t\x12!\n\x11resource_location\x18\x02 \x01(\tB\x06\xa2\xd4\x18\x02\x18\x01*\x84\x01\n\x0e\x43redentialType\x12\x1f\n\x1b\x43REDENTIAL_TYPE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x43REDENTIAL_TYPE_FCM\x10\x01\x12\x17\n\x13\x43REDENTIAL_TYPE_APN\x10\x02\x12\x1f\n\x1b\x43REDENTIAL_TYPE_APN_SANDBOX\x10\x03*\xd3\x01\n\x15\x43redentialHealthState\x12\'\n#CREDENTIAL_HEALTH_STATE_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x43REDENTIAL_HEALTH_STATE_OK\x10\x01\x12%\n!CREDENTIAL_HEALTH_STATE_THROTTLED\x10\x02\x12$\n CREDENTIAL_HEALTH_STATE_REJECTED\x10\x03\x12$\n CREDENTIAL_HEALTH_STATE_EXPIRING\x10\x04\x32\xd0\x06\n\x11\x43redentialService\x12\xad\x01\n\x10\x43reateCredential\x12\'.pharos.push.v1.CreateCredentialRequest\x1a(.pharos.push.v1.CreateCredentialResponse\"F\xa2\xd4\x18\x16\x08\xca\x01\x12\x11resource_location\x82\xd3\xe4\x93\x02&\"!/v1/PushNotifications/Credentials:\x01*\x12\xa3\x01\n\rGetCredential\x12$.pharos.push.v1.GetCredentialRequest\x1a%.pharos.push.v1.GetCredentialResponse\"E\x82\xd3\xe4\x93\x02?\x12\x31/v1/PushNotifications/Credentials/{credential_id}b\ncredential\x12\x8d\x01\n\x0fListCredentials\x12&.pharos.push.v1.ListCredentialsRequest\x1a\'.pharos.push.v1.ListCredentialsResponse\")\x82\xd3\xe4\x93\x02#\x12!/v1/PushNotifications/Credentials\x12\xaa\x01\n\x10UpdateCredential\x12\'.pharos.push.v1.UpdateCredentialRequest\x1a(.pharos.push.v1.UpdateCredentialResponse\"C\xa2\xd4\x18\x03\x08\xca\x01\x82\xd3\xe4\x93\x02\x36\x32\x31/v1/PushNotifications/Credentials/{credential_id}:\x01*\x12\xa7\x01\n\x10\x44\x65leteCredential\x12\'.pharos.push.v1.DeleteCredentialRequest\x1a(.pharos.push.v1.DeleteCredentialResponse\"@\xa2\xd4\x18\x03\x08\xca\x01\x82\xd3\xe4\x93\x02\x33*1/v1/PushNotifications/Credentials/{credential_id}b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,6 +42,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREDENTIAL'].fields_by_name['created_at']._serialized_options = b'\272H\003\310\001\001'
   _globals['_CREDENTIAL'].fields_by_name['updated_at']._loaded_options = None
   _globals['_CREDENTIAL'].fields_by_name['updated_at']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_CREDENTIAL'].fields_by_name['health']._loaded_options = None
+  _globals['_CREDENTIAL'].fields_by_name['health']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_CREDENTIALHEALTH'].fields_by_name['state']._loaded_options = None
+  _globals['_CREDENTIALHEALTH'].fields_by_name['state']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_CREDENTIALHEALTH'].fields_by_name['reason']._loaded_options = None
+  _globals['_CREDENTIALHEALTH'].fields_by_name['reason']._serialized_options = b'\242\324\030\002(\001'
   _globals['_CREDENTIALCONTENT'].fields_by_name['private_key']._loaded_options = None
   _globals['_CREDENTIALCONTENT'].fields_by_name['private_key']._serialized_options = b'\272H\010r\006\020\001\030\200\200\004'
   _globals['_CREDENTIALCONTENT'].fields_by_name['certificate']._loaded_options = None
@@ -94,32 +100,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREDENTIALSERVICE'].methods_by_name['UpdateCredential']._serialized_options = b'\242\324\030\003\010\312\001\202\323\344\223\002621/v1/PushNotifications/Credentials/{credential_id}:\001*'
   _globals['_CREDENTIALSERVICE'].methods_by_name['DeleteCredential']._loaded_options = None
   _globals['_CREDENTIALSERVICE'].methods_by_name['DeleteCredential']._serialized_options = b'\242\324\030\003\010\312\001\202\323\344\223\0023*1/v1/PushNotifications/Credentials/{credential_id}'
-  _globals['_CREDENTIALTYPE']._serialized_start=2152
-  _globals['_CREDENTIALTYPE']._serialized_end=2284
+  _globals['_CREDENTIALTYPE']._serialized_start=2403
+  _globals['_CREDENTIALTYPE']._serialized_end=2535
+  _globals['_CREDENTIALHEALTHSTATE']._serialized_start=2538
+  _globals['_CREDENTIALHEALTHSTATE']._serialized_end=2749
   _globals['_CREDENTIAL']._serialized_start=203
-  _globals['_CREDENTIAL']._serialized_end=442
-  _globals['_CREDENTIALCONTENT']._serialized_start=445
-  _globals['_CREDENTIALCONTENT']._serialized_end=618
-  _globals['_CREATECREDENTIALREQUEST']._serialized_start=621
-  _globals['_CREATECREDENTIALREQUEST']._serialized_end=923
-  _globals['_CREATECREDENTIALRESPONSE']._serialized_start=925
-  _globals['_CREATECREDENTIALRESPONSE']._serialized_end=1007
-  _globals['_GETCREDENTIALREQUEST']._serialized_start=1009
-  _globals['_GETCREDENTIALREQUEST']._serialized_end=1109
-  _globals['_GETCREDENTIALRESPONSE']._serialized_start=1111
-  _globals['_GETCREDENTIALRESPONSE']._serialized_end=1190
-  _globals['_LISTCREDENTIALSREQUEST']._serialized_start=1193
-  _globals['_LISTCREDENTIALSREQUEST']._serialized_end=1545
-  _globals['_LISTCREDENTIALSRESPONSE']._serialized_start=1548
-  _globals['_LISTCREDENTIALSRESPONSE']._serialized_end=1678
-  _globals['_UPDATECREDENTIALREQUEST']._serialized_start=1681
-  _globals['_UPDATECREDENTIALREQUEST']._serialized_end=1876
-  _globals['_UPDATECREDENTIALRESPONSE']._serialized_start=1878
-  _globals['_UPDATECREDENTIALRESPONSE']._serialized_end=1960
-  _globals['_DELETECREDENTIALREQUEST']._serialized_start=1962
-  _globals['_DELETECREDENTIALREQUEST']._serialized_end=2065
-  _globals['_DELETECREDENTIALRESPONSE']._serialized_start=2067
-  _globals['_DELETECREDENTIALRESPONSE']._serialized_end=2149
-  _globals['_CREDENTIALSERVICE']._serialized_start=2287
-  _globals['_CREDENTIALSERVICE']._serialized_end=3135
+  _globals['_CREDENTIAL']._serialized_end=500
+  _globals['_CREDENTIALHEALTH']._serialized_start=503
+  _globals['_CREDENTIALHEALTH']._serialized_end=693
+  _globals['_CREDENTIALCONTENT']._serialized_start=696
+  _globals['_CREDENTIALCONTENT']._serialized_end=869
+  _globals['_CREATECREDENTIALREQUEST']._serialized_start=872
+  _globals['_CREATECREDENTIALREQUEST']._serialized_end=1174
+  _globals['_CREATECREDENTIALRESPONSE']._serialized_start=1176
+  _globals['_CREATECREDENTIALRESPONSE']._serialized_end=1258
+  _globals['_GETCREDENTIALREQUEST']._serialized_start=1260
+  _globals['_GETCREDENTIALREQUEST']._serialized_end=1360
+  _globals['_GETCREDENTIALRESPONSE']._serialized_start=1362
+  _globals['_GETCREDENTIALRESPONSE']._serialized_end=1441
+  _globals['_LISTCREDENTIALSREQUEST']._serialized_start=1444
+  _globals['_LISTCREDENTIALSREQUEST']._serialized_end=1796
+  _globals['_LISTCREDENTIALSRESPONSE']._serialized_start=1799
+  _globals['_LISTCREDENTIALSRESPONSE']._serialized_end=1929
+  _globals['_UPDATECREDENTIALREQUEST']._serialized_start=1932
+  _globals['_UPDATECREDENTIALREQUEST']._serialized_end=2127
+  _globals['_UPDATECREDENTIALRESPONSE']._serialized_start=2129
+  _globals['_UPDATECREDENTIALRESPONSE']._serialized_end=2211
+  _globals['_DELETECREDENTIALREQUEST']._serialized_start=2213
+  _globals['_DELETECREDENTIALREQUEST']._serialized_end=2316
+  _globals['_DELETECREDENTIALRESPONSE']._serialized_start=2318
+  _globals['_DELETECREDENTIALRESPONSE']._serialized_end=2400
+  _globals['_CREDENTIALSERVICE']._serialized_start=2752
+  _globals['_CREDENTIALSERVICE']._serialized_end=3600
 # @@protoc_insertion_point(module_scope)

@@ -49,6 +49,44 @@ CREDENTIAL_TYPE_APN_SANDBOX: CredentialType.ValueType  # 3
 """Apple's development environment."""
 Global___CredentialType: _TypeAlias = CredentialType  # noqa: Y015
 
+class _CredentialHealthState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CredentialHealthStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CredentialHealthState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CREDENTIAL_HEALTH_STATE_UNSPECIFIED: _CredentialHealthState.ValueType  # 0
+    """Not said."""
+    CREDENTIAL_HEALTH_STATE_OK: _CredentialHealthState.ValueType  # 1
+    """Nothing is known against it."""
+    CREDENTIAL_HEALTH_STATE_THROTTLED: _CredentialHealthState.ValueType  # 2
+    """The provider takes no pushes with it for a while. They wait; those whose time is over before fail with EXPIRED."""
+    CREDENTIAL_HEALTH_STATE_REJECTED: _CredentialHealthState.ValueType  # 3
+    """The provider refuses it. Pushes wait until its content is replaced, another credential becomes the default, or the
+    provider takes it again, which is tried every few minutes; those whose time is over before the next try fail with
+    CREDENTIAL_REJECTED.
+    """
+    CREDENTIAL_HEALTH_STATE_EXPIRING: _CredentialHealthState.ValueType  # 4
+    """Its certificate ends within 30 days, or has ended. It is used as before."""
+
+class CredentialHealthState(_CredentialHealthState, metaclass=_CredentialHealthStateEnumTypeWrapper):
+    """Whether a credential works. The first of these that is so: REJECTED, THROTTLED, EXPIRING, OK."""
+
+CREDENTIAL_HEALTH_STATE_UNSPECIFIED: CredentialHealthState.ValueType  # 0
+"""Not said."""
+CREDENTIAL_HEALTH_STATE_OK: CredentialHealthState.ValueType  # 1
+"""Nothing is known against it."""
+CREDENTIAL_HEALTH_STATE_THROTTLED: CredentialHealthState.ValueType  # 2
+"""The provider takes no pushes with it for a while. They wait; those whose time is over before fail with EXPIRED."""
+CREDENTIAL_HEALTH_STATE_REJECTED: CredentialHealthState.ValueType  # 3
+"""The provider refuses it. Pushes wait until its content is replaced, another credential becomes the default, or the
+provider takes it again, which is tried every few minutes; those whose time is over before the next try fail with
+CREDENTIAL_REJECTED.
+"""
+CREDENTIAL_HEALTH_STATE_EXPIRING: CredentialHealthState.ValueType  # 4
+"""Its certificate ends within 30 days, or has ended. It is used as before."""
+Global___CredentialHealthState: _TypeAlias = CredentialHealthState  # noqa: Y015
+
 @_typing.final
 class Credential(_message.Message):
     """A credential, without its content."""
@@ -61,6 +99,7 @@ class Credential(_message.Message):
     APP_NAME_FIELD_NUMBER: _builtins.int
     CREATED_AT_FIELD_NUMBER: _builtins.int
     UPDATED_AT_FIELD_NUMBER: _builtins.int
+    HEALTH_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """`comms_credential_` and 26 characters."""
     credential_type: Global___CredentialType.ValueType
@@ -77,6 +116,10 @@ class Credential(_message.Message):
     def updated_at(self) -> _timestamp_pb2.Timestamp:
         """When it last changed."""
 
+    @_builtins.property
+    def health(self) -> Global___CredentialHealth:
+        """Whether it works."""
+
     def __init__(
         self,
         *,
@@ -86,14 +129,53 @@ class Credential(_message.Message):
         app_name: _builtins.str = ...,
         created_at: _timestamp_pb2.Timestamp | None = ...,
         updated_at: _timestamp_pb2.Timestamp | None = ...,
+        health: Global___CredentialHealth | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "updated_at", b"updated_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "health", b"health", "updated_at", b"updated_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["app_name", b"app_name", "created_at", b"created_at", "credential_type", b"credential_type", "id", b"id", "is_default", b"is_default", "updated_at", b"updated_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app_name", b"app_name", "created_at", b"created_at", "credential_type", b"credential_type", "health", b"health", "id", b"id", "is_default", b"is_default", "updated_at", b"updated_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Credential: _TypeAlias = Credential  # noqa: Y015
+
+@_typing.final
+class CredentialHealth(_message.Message):
+    """How well a credential works."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    state: Global___CredentialHealthState.ValueType
+    """What is so."""
+    reason: _builtins.str
+    """The provider's code for it, such as `InvalidProviderToken`; empty with OK and EXPIRING."""
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp:
+        """Since when; absent with OK."""
+
+    @_builtins.property
+    def until(self) -> _timestamp_pb2.Timestamp:
+        """THROTTLED: when it is used again. EXPIRING: the end of the certificate. Else absent."""
+
+    def __init__(
+        self,
+        *,
+        state: Global___CredentialHealthState.ValueType = ...,
+        since: _timestamp_pb2.Timestamp | None = ...,
+        until: _timestamp_pb2.Timestamp | None = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since", "until", b"until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "since", b"since", "state", b"state", "until", b"until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CredentialHealth: _TypeAlias = CredentialHealth  # noqa: Y015
 
 @_typing.final
 class CredentialContent(_message.Message):

@@ -25,12 +25,13 @@ _sym_db = _symbol_database.Default()
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from pharos.push.v1 import credentials_pb2 as pharos_dot_push_dot_v1_dot_credentials__pb2
 from pharos.push.v1 import operations_pb2 as pharos_dot_push_dot_v1_dot_operations__pb2
 from pharos.push.v1 import options_pb2 as pharos_dot_push_dot_v1_dot_options__pb2
 from pharos.push.v1 import types_pb2 as pharos_dot_push_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$pharos/push/v1/delivery_status.proto\x12\x0epharos.push.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1fpharos/push/v1/operations.proto\x1a\x1cpharos/push/v1/options.proto\x1a\x1apharos/push/v1/types.proto\"\xd2\x02\n\x1aWatchDeliveryStatusRequest\x12Q\n\x0coperation_id\x18\x01 \x01(\tB9\xbaH6r422^comms_operation_[0-7][a-hjkmnpqrstv-z0-9]{25,34}$H\x00\x12`\n\x14push_notification_id\x18\x02 \x01(\tB@\xbaH=r;29^comms_pushnotification_[0-7][a-hjkmnpqrstv-z0-9]{25,34}$H\x00\x12\x43\n\x08statuses\x18\x03 \x03(\x0e\x32\x1e.pharos.push.v1.DeliveryStatusB\x11\xbaH\x0e\x92\x01\x0b\x10\n\"\x07\x82\x01\x04\x10\x01 \x00\x12\x31\n\x0cresume_token\x18\x04 \x01(\tB\x1b\xbaH\x05r\x03\x18\x80\x08\xa2\xd4\x18\x0f\"\rLast-Event-IDB\x07\n\x05scope\"\x87\x02\n\x0fRecipientStatus\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12\x17\n\x0frecipient_index\x18\x02 \x01(\x05\x12$\n\x14push_notification_id\x18\x03 \x01(\tB\x06\xa2\xd4\x18\x02(\x01\x12\x36\n\x06status\x18\x04 \x01(\x0e\x32\x1e.pharos.push.v1.DeliveryStatusB\x06\xbaH\x03\xc8\x01\x01\x12.\n\x06reason\x18\x05 \x01(\x0e\x32\x1e.pharos.push.v1.DeliveryReason\x12\x37\n\x0boccurred_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\"\x81\x01\n\x0eStatusSnapshot\x12,\n\toperation\x18\x01 \x01(\x0b\x32\x19.pharos.push.v1.Operation\x12\x33\n\nrecipients\x18\x02 \x03(\x0b\x32\x1f.pharos.push.v1.RecipientStatus\x12\x0c\n\x04more\x18\x03 \x01(\x08\"s\n\rStatusChanges\x12\x33\n\nrecipients\x18\x01 \x03(\x0b\x32\x1f.pharos.push.v1.RecipientStatus\x12-\n\noperations\x18\x02 \x03(\x0b\x32\x19.pharos.push.v1.Operation\"B\n\x10StatusCheckpoint\x12.\n\x02\x61t\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\"A\n\tStatusEnd\x12\x34\n\toperation\x18\x01 \x01(\x0b\x32\x19.pharos.push.v1.OperationB\x06\xbaH\x03\xc8\x01\x01\"\x86\x02\n\x1bWatchDeliveryStatusResponse\x12\x32\n\x08snapshot\x18\x01 \x01(\x0b\x32\x1e.pharos.push.v1.StatusSnapshotH\x00\x12\x30\n\x07\x63hanges\x18\x02 \x01(\x0b\x32\x1d.pharos.push.v1.StatusChangesH\x00\x12\x36\n\ncheckpoint\x18\x03 \x01(\x0b\x32 .pharos.push.v1.StatusCheckpointH\x00\x12(\n\x03\x65nd\x18\x04 \x01(\x0b\x32\x19.pharos.push.v1.StatusEndH\x00\x12\x14\n\x0cresume_token\x18\x05 \x01(\tB\t\n\x07message2\xfc\x01\n\x15\x44\x65liveryStatusService\x12\xe2\x01\n\x13WatchDeliveryStatus\x12*.pharos.push.v1.WatchDeliveryStatusRequest\x1a+.pharos.push.v1.WatchDeliveryStatusResponse\"p\xa2\xd4\x18\x0e\x1a\x0cresume_token\x82\xd3\xe4\x93\x02X\x12\x36/v1/PushNotifications/Operations/{operation_id}/EventsZ\x1e\x12\x1c/v1/PushNotifications/Events0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$pharos/push/v1/delivery_status.proto\x12\x0epharos.push.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a pharos/push/v1/credentials.proto\x1a\x1fpharos/push/v1/operations.proto\x1a\x1cpharos/push/v1/options.proto\x1a\x1apharos/push/v1/types.proto\"\xd2\x02\n\x1aWatchDeliveryStatusRequest\x12Q\n\x0coperation_id\x18\x01 \x01(\tB9\xbaH6r422^comms_operation_[0-7][a-hjkmnpqrstv-z0-9]{25,34}$H\x00\x12`\n\x14push_notification_id\x18\x02 \x01(\tB@\xbaH=r;29^comms_pushnotification_[0-7][a-hjkmnpqrstv-z0-9]{25,34}$H\x00\x12\x43\n\x08statuses\x18\x03 \x03(\x0e\x32\x1e.pharos.push.v1.DeliveryStatusB\x11\xbaH\x0e\x92\x01\x0b\x10\n\"\x07\x82\x01\x04\x10\x01 \x00\x12\x31\n\x0cresume_token\x18\x04 \x01(\tB\x1b\xbaH\x05r\x03\x18\x80\x08\xa2\xd4\x18\x0f\"\rLast-Event-IDB\x07\n\x05scope\"\x87\x02\n\x0fRecipientStatus\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12\x17\n\x0frecipient_index\x18\x02 \x01(\x05\x12$\n\x14push_notification_id\x18\x03 \x01(\tB\x06\xa2\xd4\x18\x02(\x01\x12\x36\n\x06status\x18\x04 \x01(\x0e\x32\x1e.pharos.push.v1.DeliveryStatusB\x06\xbaH\x03\xc8\x01\x01\x12.\n\x06reason\x18\x05 \x01(\x0e\x32\x1e.pharos.push.v1.DeliveryReason\x12\x37\n\x0boccurred_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\"\x81\x01\n\x0eStatusSnapshot\x12,\n\toperation\x18\x01 \x01(\x0b\x32\x19.pharos.push.v1.Operation\x12\x33\n\nrecipients\x18\x02 \x03(\x0b\x32\x1f.pharos.push.v1.RecipientStatus\x12\x0c\n\x04more\x18\x03 \x01(\x08\"\x81\x02\n\rStatusChanges\x12\x33\n\nrecipients\x18\x01 \x03(\x0b\x32\x1f.pharos.push.v1.RecipientStatus\x12-\n\noperations\x18\x02 \x03(\x0b\x32\x19.pharos.push.v1.Operation\x12I\n\x11\x63redential_health\x18\x03 \x03(\x0b\x32&.pharos.push.v1.CredentialHealthChangeB\x06\xa2\xd4\x18\x02(\x01\x12\x41\n\x10removals_stopped\x18\x04 \x03(\x0b\x32\x1f.pharos.push.v1.RemovalsStoppedB\x06\xa2\xd4\x18\x02(\x01\"\xec\x01\n\x16\x43redentialHealthChange\x12\x15\n\rcredential_id\x18\x01 \x01(\t\x12\x10\n\x08\x61pp_name\x18\x02 \x01(\t\x12?\n\x0f\x63redential_type\x18\x03 \x01(\x0e\x32\x1e.pharos.push.v1.CredentialTypeB\x06\xbaH\x03\xc8\x01\x01\x12\x38\n\x06health\x18\x04 \x01(\x0b\x32 .pharos.push.v1.CredentialHealthB\x06\xbaH\x03\xc8\x01\x01\x12.\n\x02\x61t\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\"\x8f\x01\n\x0fRemovalsStopped\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12\x15\n\rcredential_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07\x64\x65vices\x18\x04 \x01(\x05\x12.\n\x02\x61t\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\"B\n\x10StatusCheckpoint\x12.\n\x02\x61t\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\"A\n\tStatusEnd\x12\x34\n\toperation\x18\x01 \x01(\x0b\x32\x19.pharos.push.v1.OperationB\x06\xbaH\x03\xc8\x01\x01\"\x86\x02\n\x1bWatchDeliveryStatusResponse\x12\x32\n\x08snapshot\x18\x01 \x01(\x0b\x32\x1e.pharos.push.v1.StatusSnapshotH\x00\x12\x30\n\x07\x63hanges\x18\x02 \x01(\x0b\x32\x1d.pharos.push.v1.StatusChangesH\x00\x12\x36\n\ncheckpoint\x18\x03 \x01(\x0b\x32 .pharos.push.v1.StatusCheckpointH\x00\x12(\n\x03\x65nd\x18\x04 \x01(\x0b\x32\x19.pharos.push.v1.StatusEndH\x00\x12\x14\n\x0cresume_token\x18\x05 \x01(\tB\t\n\x07message2\xfc\x01\n\x15\x44\x65liveryStatusService\x12\xe2\x01\n\x13WatchDeliveryStatus\x12*.pharos.push.v1.WatchDeliveryStatusRequest\x1a+.pharos.push.v1.WatchDeliveryStatusResponse\"p\xa2\xd4\x18\x0e\x1a\x0cresume_token\x82\xd3\xe4\x93\x02X\x12\x36/v1/PushNotifications/Operations/{operation_id}/EventsZ\x1e\x12\x1c/v1/PushNotifications/Events0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -51,26 +52,42 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RECIPIENTSTATUS'].fields_by_name['status']._serialized_options = b'\272H\003\310\001\001'
   _globals['_RECIPIENTSTATUS'].fields_by_name['occurred_at']._loaded_options = None
   _globals['_RECIPIENTSTATUS'].fields_by_name['occurred_at']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_STATUSCHANGES'].fields_by_name['credential_health']._loaded_options = None
+  _globals['_STATUSCHANGES'].fields_by_name['credential_health']._serialized_options = b'\242\324\030\002(\001'
+  _globals['_STATUSCHANGES'].fields_by_name['removals_stopped']._loaded_options = None
+  _globals['_STATUSCHANGES'].fields_by_name['removals_stopped']._serialized_options = b'\242\324\030\002(\001'
+  _globals['_CREDENTIALHEALTHCHANGE'].fields_by_name['credential_type']._loaded_options = None
+  _globals['_CREDENTIALHEALTHCHANGE'].fields_by_name['credential_type']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_CREDENTIALHEALTHCHANGE'].fields_by_name['health']._loaded_options = None
+  _globals['_CREDENTIALHEALTHCHANGE'].fields_by_name['health']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_CREDENTIALHEALTHCHANGE'].fields_by_name['at']._loaded_options = None
+  _globals['_CREDENTIALHEALTHCHANGE'].fields_by_name['at']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_REMOVALSSTOPPED'].fields_by_name['at']._loaded_options = None
+  _globals['_REMOVALSSTOPPED'].fields_by_name['at']._serialized_options = b'\272H\003\310\001\001'
   _globals['_STATUSCHECKPOINT'].fields_by_name['at']._loaded_options = None
   _globals['_STATUSCHECKPOINT'].fields_by_name['at']._serialized_options = b'\272H\003\310\001\001'
   _globals['_STATUSEND'].fields_by_name['operation']._loaded_options = None
   _globals['_STATUSEND'].fields_by_name['operation']._serialized_options = b'\272H\003\310\001\001'
   _globals['_DELIVERYSTATUSSERVICE'].methods_by_name['WatchDeliveryStatus']._loaded_options = None
   _globals['_DELIVERYSTATUSSERVICE'].methods_by_name['WatchDeliveryStatus']._serialized_options = b'\242\324\030\016\032\014resume_token\202\323\344\223\002X\0226/v1/PushNotifications/Operations/{operation_id}/EventsZ\036\022\034/v1/PushNotifications/Events'
-  _globals['_WATCHDELIVERYSTATUSREQUEST']._serialized_start=240
-  _globals['_WATCHDELIVERYSTATUSREQUEST']._serialized_end=578
-  _globals['_RECIPIENTSTATUS']._serialized_start=581
-  _globals['_RECIPIENTSTATUS']._serialized_end=844
-  _globals['_STATUSSNAPSHOT']._serialized_start=847
-  _globals['_STATUSSNAPSHOT']._serialized_end=976
-  _globals['_STATUSCHANGES']._serialized_start=978
-  _globals['_STATUSCHANGES']._serialized_end=1093
-  _globals['_STATUSCHECKPOINT']._serialized_start=1095
-  _globals['_STATUSCHECKPOINT']._serialized_end=1161
-  _globals['_STATUSEND']._serialized_start=1163
-  _globals['_STATUSEND']._serialized_end=1228
-  _globals['_WATCHDELIVERYSTATUSRESPONSE']._serialized_start=1231
-  _globals['_WATCHDELIVERYSTATUSRESPONSE']._serialized_end=1493
-  _globals['_DELIVERYSTATUSSERVICE']._serialized_start=1496
-  _globals['_DELIVERYSTATUSSERVICE']._serialized_end=1748
+  _globals['_WATCHDELIVERYSTATUSREQUEST']._serialized_start=274
+  _globals['_WATCHDELIVERYSTATUSREQUEST']._serialized_end=612
+  _globals['_RECIPIENTSTATUS']._serialized_start=615
+  _globals['_RECIPIENTSTATUS']._serialized_end=878
+  _globals['_STATUSSNAPSHOT']._serialized_start=881
+  _globals['_STATUSSNAPSHOT']._serialized_end=1010
+  _globals['_STATUSCHANGES']._serialized_start=1013
+  _globals['_STATUSCHANGES']._serialized_end=1270
+  _globals['_CREDENTIALHEALTHCHANGE']._serialized_start=1273
+  _globals['_CREDENTIALHEALTHCHANGE']._serialized_end=1509
+  _globals['_REMOVALSSTOPPED']._serialized_start=1512
+  _globals['_REMOVALSSTOPPED']._serialized_end=1655
+  _globals['_STATUSCHECKPOINT']._serialized_start=1657
+  _globals['_STATUSCHECKPOINT']._serialized_end=1723
+  _globals['_STATUSEND']._serialized_start=1725
+  _globals['_STATUSEND']._serialized_end=1790
+  _globals['_WATCHDELIVERYSTATUSRESPONSE']._serialized_start=1793
+  _globals['_WATCHDELIVERYSTATUSRESPONSE']._serialized_end=2055
+  _globals['_DELIVERYSTATUSSERVICE']._serialized_start=2058
+  _globals['_DELIVERYSTATUSSERVICE']._serialized_end=2310
 # @@protoc_insertion_point(module_scope)

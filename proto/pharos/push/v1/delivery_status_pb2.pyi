@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from pharos.push.v1 import credentials_pb2 as _credentials_pb2
 from pharos.push.v1 import operations_pb2 as _operations_pb2
 from pharos.push.v1 import types_pb2 as _types_pb2
 import builtins as _builtins
@@ -147,6 +148,8 @@ class StatusChanges(_message.Message):
 
     RECIPIENTS_FIELD_NUMBER: _builtins.int
     OPERATIONS_FIELD_NUMBER: _builtins.int
+    CREDENTIAL_HEALTH_FIELD_NUMBER: _builtins.int
+    REMOVALS_STOPPED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def recipients(self) -> _containers.RepeatedCompositeFieldContainer[Global___RecipientStatus]:
         """Recipients whose status changed."""
@@ -155,19 +158,115 @@ class StatusChanges(_message.Message):
     def operations(self) -> _containers.RepeatedCompositeFieldContainer[_operations_pb2.Operation]:
         """The operations they belong to and those that began or ended, with their counts after the change."""
 
+    @_builtins.property
+    def credential_health(self) -> _containers.RepeatedCompositeFieldContainer[Global___CredentialHealthChange]:
+        """Credentials that became better or worse, in order. Only where the whole account is watched."""
+
+    @_builtins.property
+    def removals_stopped(self) -> _containers.RepeatedCompositeFieldContainer[Global___RemovalsStopped]:
+        """Operations whose devices are no longer removed. Only where the whole account is watched."""
+
     def __init__(
         self,
         *,
         recipients: _abc.Iterable[Global___RecipientStatus] | None = ...,
         operations: _abc.Iterable[_operations_pb2.Operation] | None = ...,
+        credential_health: _abc.Iterable[Global___CredentialHealthChange] | None = ...,
+        removals_stopped: _abc.Iterable[Global___RemovalsStopped] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["operations", b"operations", "recipients", b"recipients"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credential_health", b"credential_health", "operations", b"operations", "recipients", b"recipients", "removals_stopped", b"removals_stopped"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StatusChanges: _TypeAlias = StatusChanges  # noqa: Y015
+
+@_typing.final
+class CredentialHealthChange(_message.Message):
+    """What a provider's answers, or new content, made of a credential. That a throttle is over is told when a push went
+    through, and a certificate's last 30 days are not told.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CREDENTIAL_ID_FIELD_NUMBER: _builtins.int
+    APP_NAME_FIELD_NUMBER: _builtins.int
+    CREDENTIAL_TYPE_FIELD_NUMBER: _builtins.int
+    HEALTH_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    credential_id: _builtins.str
+    """The credential."""
+    app_name: _builtins.str
+    """Its app."""
+    credential_type: _credentials_pb2.CredentialType.ValueType
+    """What it is for."""
+    @_builtins.property
+    def health(self) -> _credentials_pb2.CredentialHealth:
+        """Its health since then."""
+
+    @_builtins.property
+    def at(self) -> _timestamp_pb2.Timestamp:
+        """When it came to be so."""
+
+    def __init__(
+        self,
+        *,
+        credential_id: _builtins.str = ...,
+        app_name: _builtins.str = ...,
+        credential_type: _credentials_pb2.CredentialType.ValueType = ...,
+        health: _credentials_pb2.CredentialHealth | None = ...,
+        at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "health", b"health"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app_name", b"app_name", "at", b"at", "credential_id", b"credential_id", "credential_type", b"credential_type", "health", b"health"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CredentialHealthChange: _TypeAlias = CredentialHealthChange  # noqa: Y015
+
+@_typing.final
+class RemovalsStopped(_message.Message):
+    """So many of an operation's devices were called dead by one answer that the credential or the content is more likely
+    to be wrong than the devices: they are kept.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATION_ID_FIELD_NUMBER: _builtins.int
+    CREDENTIAL_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    DEVICES_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    operation_id: _builtins.str
+    """The operation."""
+    credential_id: _builtins.str
+    """The credential."""
+    reason: _builtins.str
+    """The provider's code."""
+    devices: _builtins.int
+    """Devices that got this answer so far."""
+    @_builtins.property
+    def at(self) -> _timestamp_pb2.Timestamp:
+        """When removing was stopped."""
+
+    def __init__(
+        self,
+        *,
+        operation_id: _builtins.str = ...,
+        credential_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        devices: _builtins.int = ...,
+        at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "credential_id", b"credential_id", "devices", b"devices", "operation_id", b"operation_id", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RemovalsStopped: _TypeAlias = RemovalsStopped  # noqa: Y015
 
 @_typing.final
 class StatusCheckpoint(_message.Message):

@@ -70,13 +70,16 @@ def come_up(name: str) -> None:
         case "gateway":
             ready(url=f"http://127.0.0.1:{serve_readiness()}")
         case "sandbox":
-            fcm, apns, control = (listen(f"--{port}-port") for port in ("fcm", "apns", "control"))
+            fcm, apns, apns_sandbox, control = (
+                listen(f"--{port}-port") for port in ("fcm", "apns", "apns-sandbox", "control")
+            )
             files = {key: f"{option('--dir')}/{key}" for key in ("caFile", "fcmKeyFile", "apnsCertFile", "apnsKeyFile")}
             ready(
                 controlUrl=f"http://127.0.0.1:{control}",
                 fcmUrl=f"https://127.0.0.1:{fcm}",
                 oauthUrl=f"https://127.0.0.1:{fcm}/token",
                 apnsUrl=f"https://127.0.0.1:{apns}",
+                apnsSandboxUrl=f"https://127.0.0.1:{apns_sandbox}",
                 apnsP8File=f"{option('--dir')}/apnsP8File",
                 apnsKeyId="KEY1234567",
                 apnsTeamId="TEAM123456",
