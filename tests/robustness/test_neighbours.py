@@ -29,7 +29,7 @@ _COSTLY = "{% for a in (1..n) %}{% for b in (1..n) %}{{ a | times: b }}{% endfor
 
 
 class Tokens:
-    """Devices that get `text`: of APNs those to be throttled, else of FCM, since a project is throttled for everybody."""
+    """Devices that get `text`: of APNs those to be throttled, else of FCM: a project is throttled for everybody."""
 
     def __init__(self, name: str, size: int, text: str = "Hello") -> None:
         self._provider = Provider.PROVIDER_APN if name == _THROTTLED else Provider.PROVIDER_FCM
