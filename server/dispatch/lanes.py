@@ -167,8 +167,9 @@ class Lane:
 
     def _throttled(self, outcome: Throttled, begun_at: float) -> None:
         asked = min(outcome.retry_after or THROTTLED_REST, LONGEST_RETRY_AFTER)
+        alone = self._trying  # the one that goes ahead after a rest says nothing about the pace
         seconds = self._close(asked, Reason.EXPIRED)
-        if outcome.scope is Scope.PROJECT:
+        if outcome.scope is Scope.PROJECT and not alone:
             now = time.monotonic()
             self._pace.refuse(begun_at, now, now + seconds)
         if seconds >= WORTH_TELLING:

@@ -7,7 +7,7 @@ import math
 SHARE_AFTER_REFUSAL = 0.5  # of what was sent a second before
 REGAINED_A_SECOND = 0.05  # of the pace before the refusal: what was lost comes back in ten seconds
 DOUBLED_IN = 10.0  # seconds, from there on: who was refused while there was little to send is not slow for ever
-SLOWEST_SHARE = 0.001  # of the quota
+SLOWEST_SHARE = 0.005  # of the quota
 SLOWEST = 1.0  # pushes a second, where there is no quota
 BURST_SECONDS = 0.1  # an idle project may make up for so much at once
 MEASURED_SECONDS = 0.5
@@ -52,7 +52,7 @@ class Pace:
         self._begun += 1
         elapsed = now - self._measured_from
         if elapsed >= MEASURED_SECONDS:
-            self._measured = self._begun / elapsed
+            self._measured = max(self._begun / elapsed, self._measured / 2)  # a pause does not make it slow
             self._measured_from, self._begun = now, 0
 
     def refuse(self, begun_at: float, now: float, until: float) -> None:

@@ -253,6 +253,8 @@ async def _fill(connection: Connection) -> Any:
         " select account_id, 'a' || n, n = 1 from accounts, generate_series(1, 10) n;"
         "insert into credentials (account_id, app_id, credential_type, is_default, sealed)"
         " select account_id, app_id, 1, n = 1, '' from apps, generate_series(1, 10) n;"
+        "insert into credential_health (account_id, credential_id, version, state, since, reason)"
+        " select account_id, credential_id, 1, 3, now(), 'x' from credentials;"
         "insert into users (account_id) select account_id from accounts, generate_series(1, 20);"
         "insert into users (account_id) select min(account_id::text)::uuid from accounts, generate_series(1, 20000) n"
         " group by n;"

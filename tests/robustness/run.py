@@ -27,9 +27,9 @@ from tests.robustness.service import Service
 
 # Calls of one job that a killed worker can have made without a record: the answers of a flush under way, those gathered
 # for the next one, before which sending waits, and what is on the wire.
-UNRECORDED: Final = 2 * 250 + 64
+UNRECORDED: Final = 2 * 250 + 125
 
-_LATE: Final = {"latencyMs": 150, "jitterMs": 300}
+LATE: Final = {"latencyMs": 150, "jitterMs": 300}
 
 
 class Audience(Protocol):
@@ -60,7 +60,7 @@ class Run:
 
     async def slow_down(self, *rules: dict[str, Any]) -> None:
         """Has the providers answer late, after these rules: else a batch is over before anything can happen to it."""
-        await self.sandbox.set_rules(*rules, _LATE)
+        await self.sandbox.set_rules(*rules, LATE)
 
     async def new_account(self, *credentials: CreateCredentialRequest) -> PushClient:
         """A client of a new account, with these credentials, or with those that the sandbox takes."""

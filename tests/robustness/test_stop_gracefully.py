@@ -10,6 +10,7 @@ from tests.acceptance.sandbox_port import SandboxPort
 from tests.acceptance.stack import Stack
 from tests.acceptance.story import Listener, assert_agreement, repeated
 from tests.robustness.crowd import Crowd
+from tests.robustness.run import LATE
 
 _EARLIEST, _LATEST = 300, 1_700
 
@@ -18,6 +19,7 @@ async def test_a_stopped_worker_repeats_and_loses_nothing(
     stack: Stack, client: PushClient, sandbox: SandboxPort
 ) -> None:
     crowd = Crowd("graceful", 2_000)
+    await sandbox.set_rules(LATE)  # else it is over before it can be stopped
     operation_id = (await client.send(crowd.request())).operation_id
 
     async with Listener(client, operation_id) as listener:

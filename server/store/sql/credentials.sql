@@ -17,7 +17,9 @@ select c.credential_id, c.credential_type, c.is_default, a.name as app_name, c.c
        h.state, h.since, h.until, h.reason, now() as now
 from credentials c
 join apps a using (account_id, app_id)
-left join credential_health h on h.account_id = $1 and h.credential_id = c.credential_id and h.version = c.version
+left join lateral (
+  select state, since, until, reason from credential_health
+  where account_id = $1 and credential_id = c.credential_id and version = c.version limit 1) h on true
 where c.account_id = $1 and c.credential_id <= $2
   and ($4::text is null or a.name = $4)
   and ($5::smallint is null or c.credential_type = $5)

@@ -242,6 +242,22 @@ async def test_i12_a_project_that_is_refused_slows_its_credentials_and_closes_on
     assert 80 <= begun <= 120  # half of what was sent a second before
 
 
+async def test_who_goes_ahead_after_a_rest_and_is_refused_does_not_slow_the_project(clock: _Time) -> None:
+    lane = Lanes().of(FCM, Project("fcm/p", 10_000.0))
+    for _ in range(200):
+        await _had(lane, Accepted("m"), clock)
+        clock.now += 0.005
+    for _ in range(6):
+        await _had(lane, Throttled("QUOTA_EXCEEDED", 2.0, Scope.PROJECT), clock)
+        clock.now += 2.1
+    await _had(lane, Accepted("m"), clock)
+    begun, started = 0, clock.now
+    while clock.now < started + 1:
+        begun += lane.enter_at_once()
+        clock.now += 0.001
+    assert begun >= 80
+
+
 async def test_a_pace_lets_pushes_in_one_by_one() -> None:
     """By the real clock: a timer wakes who waits."""
     lane = Lanes().of(FCM, Project("fcm/p", 50.0))
