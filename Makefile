@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 
-.PHONY: install demo test test-external check bench contract format
+.PHONY: install demo test robustness test-external check bench contract format
 
 install: $(VENV)/.installed
 
@@ -24,6 +24,11 @@ demo: install
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest
+
+# The robustness scenarios in full size, as 20 sends of 10,000 under 25 kills; `make test` runs them small. Repeat a run
+# with PHAROS_ROBUSTNESS_SEED, which failures print.
+robustness: $(VENV)/.installed-dev
+	PHAROS_ROBUSTNESS=full $(BIN)/python -m pytest tests/robustness
 
 # Needs programs of others, which fail where they are missing: Debian's packages postgresql-15, curl, nodejs (18 or
 # newer) with npm, chromium, nghttp2-server and nginx-light; npm also needs its registry. Everything that touches the

@@ -20,7 +20,7 @@ from server.providers.transport import (
 )
 from tests.contract.http2_exchange import content_of
 
-LATER = 10.0
+LATER = 6.0
 SOON = 1.0
 SLACK = 2.0  # two busy cores; a post without a deadline would wait for ever
 SHARED = SharedHeaders((("authorization", "bearer s3cret"), ("content-type", "application/json")))

@@ -22,7 +22,7 @@ from tests.robustness.history import Counts, Event, Operation, Row, Who
 from tests.robustness.scale import scaled
 
 _PAUSE = 0.02  # between two looks at another process's state
-_PATIENCE = scaled(150, 3_000)
+_PATIENCE = scaled(90, 3_000)
 
 _LEASED = """
 select j.operation_id, j.progress, coalesce(j.indexes, array(

@@ -23,20 +23,24 @@ from tests.robustness.validators import broken
 _TROUBLED = scaled(600, 5_000)
 _HEALTHY = scaled(200, 5_000)
 _COSTLY_RECIPIENTS = scaled(300, 10_000)
+_THROTTLED = "7777"
 # All the work that the limits allow, for each recipient. That shows only with its variables, not at accept.
 _COSTLY = "{% for a in (1..n) %}{% for b in (1..n) %}{{ a | times: b }}{% endfor %}{% endfor %}"
 
 
 class Tokens:
-    """FCM devices that get `text`."""
+    """Devices that get `text`: of APNs those to be throttled, else of FCM: a project is throttled for everybody."""
 
     def __init__(self, name: str, size: int, text: str = "Hello") -> None:
+        self._provider = Provider.PROVIDER_APN if name == _THROTTLED else Provider.PROVIDER_FCM
         self.addresses = [f"{name}-{number}" for number in range(size)]
+        if self._provider == Provider.PROVIDER_APN:
+            self.addresses = [f"{name}{number:060x}" for number in range(size)]
         self.devices: dict[str, set[str]] = {}
         self._text = text
 
     def request(self) -> SendPushNotificationRequest:
-        fields = {"provider": Provider.PROVIDER_FCM, "variables_json": b'{"n": 1000}'}
+        fields = {"provider": self._provider, "variables_json": b'{"n": 1000}'}
         to = (Recipient(token=token, **fields) for token in self.addresses)
         return SendPushNotificationRequest(content=Content(title="To you", body=self._text), to=to)
 
@@ -72,16 +76,16 @@ async def test_refused_and_throttled_credentials_delay_nobody_else(run: Run, tmp
     stranger.point_service_account_at("https://localhost/token")
     refused = await run.new_account(fcm_credential(stranger.fcm_key_file))
     throttled = await run.new_account()
-    await run.sandbox.set_rules({"token": "throttled", "status": 429, "headers": {"retry-after": "600"}})
+    await run.sandbox.set_rules({"token": _THROTTLED, "status": 503, "headers": {"retry-after": "600"}})
     troubled = {
         await run.send(refused, Tokens("refused", _TROUBLED)): refused,
-        await run.send(throttled, Tokens("throttled", _TROUBLED)): throttled,
+        await run.send(throttled, Tokens(_THROTTLED, _TROUBLED)): throttled,
     }
     await run.sandbox.matched()
 
     history = await _assert_healthy_sends_end_first(run, troubled)
 
-    called = [token for token in history.calls_to if token.startswith("throttled")]
+    called = [token for token in history.calls_to if token.startswith(_THROTTLED)]
     assert len(called) < _TROUBLED, "a throttled credential is not asked for everybody"
     assert not [token for token in history.calls_to if token.startswith("refused")]
 
