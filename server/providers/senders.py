@@ -29,6 +29,7 @@ from server.providers.transport import Connect, Origin
 # FCM ends connections with more than 100 streams ("exceeded_max_concurrent_streams"), and takes several of them.
 _FCM_STREAMS, _FCM_CONNECTIONS = 100, 10
 # Apple announces about 1000 streams, once a token has proved itself; it frowns on many connections.
+_APNS_IDLE = 3600.0  # "keep your connection open", and don't open and close them all the time
 _APNS_STREAMS, _APNS_CONNECTIONS = 1000, 3
 
 
@@ -129,7 +130,8 @@ class Senders:
 
     def _apns(self, secret: ApnsKey | ApnsCertificate, url: str) -> ApnsSender:
         timeout = self._endpoints.request_timeout
-        origin = Origin(url, _APNS_STREAMS, _APNS_CONNECTIONS, proof=isinstance(secret, ApnsKey))
+        by_token = isinstance(secret, ApnsKey)
+        origin = Origin(url, _APNS_STREAMS, _APNS_CONNECTIONS, proof=by_token, idle=_APNS_IDLE)
         if isinstance(secret, ApnsKey):
             return ApnsSender(self._connect(origin, self._tls), secret.topic, self._provider_tokens.of(secret), timeout)
         context = tls.identified(self._endpoints.ca_file, secret.certificate, secret.private_key)

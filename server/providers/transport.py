@@ -81,13 +81,15 @@ class Origin:
 
     ``url`` is ``https://host[:port]``. ``streams``: the most requests at once on one connection, whatever the peer's
     settings allow. ``connections``: the most at once. ``proof``: a new connection carries one request until the first
-    was answered with something else than a refusal of our credential (403).
+    was answered with something else than a refusal of our credential (403). ``idle``: seconds without requests after
+    which a connection is closed.
     """
 
     url: str
     streams: int
     connections: int
     proof: bool = False
+    idle: float = 300.0
 
 
 Connect = Callable[[Origin, ssl.SSLContext], Transport]

@@ -8,23 +8,19 @@ from typing import cast
 from server.providers import tls
 from server.providers.http2 import frames
 from server.providers.http2.blocks import RequestBlocks, ResponseBlocks, UnsendableHeader
-from server.providers.http2.exchange import LARGEST_ANSWER, Exchange
+from server.providers.http2.exchange import LARGEST_ANSWER, Exchange, change_windows
 from server.providers.http2.frames import ConnectionBroken, ErrorCode, Setting, StreamBroken
-from server.providers.http2.limits import Limits
+from server.providers.http2.limits import Intake, Limits, greeting
 from server.providers.http2.outbox import Outbox
 from server.providers.http2.owner import Owner
-from server.providers.http2.reader import LARGEST_BLOCK, FrameReader
+from server.providers.http2.reader import FrameReader
 from server.providers.http2.upkeep import Step, Timing, Upkeep
 from server.providers.transport import CertificateRefusedError, NotSentError, TransportError, UnknownOutcomeError
 
 UNKNOWNS_TO_RETIRE = 3
 
-# A stream is reset after LARGEST_ANSWER, before its window is used up: only the connection's is replenished.
-_STREAM_WINDOW = 2 * LARGEST_ANSWER
-_RECEIVE_WINDOW = 1 << 24
 _WRITE_BUFFER = 64 * 1024
 _ONE_FRAME = frames.DEFAULT_FRAME_SIZE  # the least that a peer allows
-_LAST_ID = frames.LAST_STREAM_ID
 _OK, _MULTIPLE_CHOICES, _FORBIDDEN = 200, 300, 403
 _HEAD = frames.HEADER.pack
 
@@ -53,15 +49,13 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._outbox: Outbox
         self._early_end = "CONNECTION_LOST"  # what to call an end before the peer's SETTINGS
-
         self._streams: dict[int, Exchange] = {}
         self._next_id = 1
         self._seen_id = 1
         self._limits = Limits(streams, proof=proof)
         self._unended: dict[int, Exchange] = {}  # whose bodies wait for a window
         self._unknowns = 0  # in a row
-
-        self._receive_window = _RECEIVE_WINDOW
+        self._intake = Intake()
         self._room_made = False
 
     # The transport's side
@@ -70,14 +64,7 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(_WRITE_BUFFER)
         self._outbox = Outbox(self._loop, self._transport)
-        own = {
-            Setting.HEADER_TABLE_SIZE: self._responses.table_size,
-            Setting.ENABLE_PUSH: 0,
-            Setting.INITIAL_WINDOW_SIZE: _STREAM_WINDOW,
-            Setting.MAX_HEADER_LIST_SIZE: LARGEST_BLOCK,
-        }
-        more = frames.window_update(0, _RECEIVE_WINDOW - frames.DEFAULT_WINDOW)
-        self._outbox.send(frames.PREFACE + frames.settings(own) + more)
+        self._outbox.send(greeting(self._responses.table_size))
 
     def pause_writing(self) -> None:
         self._outbox.paused = True
@@ -105,15 +92,19 @@ class Connection(asyncio.Protocol):
         self._leave()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        refused = tls.refuses_certificate(tls.failure(exc))
-        # In TLS 1.3 the peer looks at our certificate after the handshake has ended for us, and before any request.
-        self._end_all(CertificateRefusedError("CLIENT_CERTIFICATE_REFUSED") if refused else None)
+        refusal = self._refusal(exc)
+        self._end_all(refusal)
         if not self.ready.done():
-            early = CertificateRefusedError("CLIENT_CERTIFICATE_REFUSED") if refused else NotSentError(self._early_end)
-            self.ready.set_exception(early)
+            self.ready.set_exception(refusal or NotSentError(self._early_end))
             self.ready.exception()  # the one who waits may have given up
         self.lost.set_result(None)
         self._owner.was_lost(self)
+
+    def _refusal(self, exc: Exception | None) -> NotSentError | None:
+        """In TLS 1.3 the peer looks at our certificate after the handshake has ended for us, and before any request."""
+        if self.answered or not tls.refuses_certificate(tls.failure(exc)):
+            return None
+        return CertificateRefusedError("CLIENT_CERTIFICATE_REFUSED")
 
     # Requests
 
@@ -166,7 +157,7 @@ class Connection(asyncio.Protocol):
         else:
             self._outbox.begin(stream_id, frames.header_frames(stream_id, block, self._limits.frame_size))
             self._send_body(exchange)
-        if stream_id >= _LAST_ID:
+        if stream_id >= frames.LAST_STREAM_ID:
             self.retire()
 
     def give_up(self, exchange: Exchange) -> None:
@@ -204,11 +195,11 @@ class Connection(asyncio.Protocol):
         """Drop the connection without a word."""
         self._transport.abort()
 
-    def look_after(self, now: float, timing: Timing) -> None:
+    def look_after(self, now: float, timing: Timing, idle: float) -> None:
         """Called every second or so: ask a silent peer whether it is there, drop one that is not, close when idle."""
         busy = bool(self._streams) or self._next_id != self._seen_id
         self._seen_id = self._next_id
-        step = self._upkeep.step(now, timing, busy=busy)
+        step = self._upkeep.step(now, timing, idle, busy=busy)
         if step is Step.PING:
             self._outbox.send(frames.frame(frames.PING, 0, 0, bytes(frames.PING_BYTES)))
         elif step is Step.CLOSE:
@@ -251,10 +242,10 @@ class Connection(asyncio.Protocol):
         if exchange.unsent is not None:
             self._unended.pop(exchange.stream_id, None)
 
-    def _complete(self, exchange: Exchange) -> None:
+    def _complete(self, exchange: Exchange, *, cut: bool = False) -> None:
         """The response is whole, or as much of it as we take."""
         self._drop(exchange)
-        if exchange.unsent is not None:
+        if cut or exchange.unsent is not None:
             self._outbox.send(frames.rst_stream(exchange.stream_id, ErrorCode.CANCEL))
         self._room_made = True
         self._unknowns = 0
@@ -285,8 +276,9 @@ class Connection(asyncio.Protocol):
         self._streams.clear()
         self._unended.clear()
         for exchange in reversed(exchanges):  # the pool puts those that were not sent at the head of its queue
-            whole = exchange.unsent is None and exchange.stream_id <= self._outbox.last_written
-            self._end(exchange, refusal or (UnknownOutcomeError if whole else NotSentError)("CONNECTION_LOST"))
+            left = exchange.unsent is None and exchange.stream_id <= self._outbox.last_written
+            kind = UnknownOutcomeError if left else NotSentError
+            self._end(exchange, kind("CONNECTION_LOST") if refusal is None else type(refusal)(refusal.code))
 
     def _leave(self) -> None:
         if not self.retired:
@@ -324,9 +316,9 @@ class Connection(asyncio.Protocol):
             raise StreamBroken(ErrorCode.PROTOCOL_ERROR)
 
     def on_data(self, stream_id: int, content: bytes, length: int, *, ended: bool) -> None:
-        self._receive_window -= length
-        if self._receive_window < _RECEIVE_WINDOW // 2:
-            self._replenish()
+        credit = self._intake.take(length)
+        if credit:
+            self._outbox.acknowledge(frames.window_update(0, credit))
         exchange = self._streams.get(stream_id)
         if exchange is None:
             self._check_opened(stream_id)
@@ -338,14 +330,7 @@ class Connection(asyncio.Protocol):
         if ended:
             self._complete(exchange)
         elif exchange.received > LARGEST_ANSWER:
-            self._outbox.send(frames.rst_stream(stream_id, ErrorCode.CANCEL))
-            self._complete(exchange)
-
-    def _replenish(self) -> None:
-        if self._receive_window < 0:
-            raise ConnectionBroken(ErrorCode.FLOW_CONTROL_ERROR)
-        self._outbox.acknowledge(frames.window_update(0, _RECEIVE_WINDOW - self._receive_window))
-        self._receive_window = _RECEIVE_WINDOW
+            self._complete(exchange, cut=True)
 
     def on_reset(self, stream_id: int, code: int) -> None:
         exchange = self._streams.get(stream_id)
@@ -370,20 +355,13 @@ class Connection(asyncio.Protocol):
             if key == Setting.HEADER_TABLE_SIZE:
                 self._blocks.resize(value)
             elif key == Setting.INITIAL_WINDOW_SIZE:
-                self._resize_windows(value - self._limits.stream_window)
+                change_windows(self._streams.values(), value - self._limits.stream_window)
             self._limits.set(key, value)
         self._outbox.acknowledge(frames.settings_ack())
         self._continue_bodies()
         self._room_made = True
         if not self.ready.done():
             self.ready.set_result(None)
-
-    def _resize_windows(self, change: int) -> None:
-        """6.9.2: the windows of open streams change, too, and may become negative."""
-        for exchange in self._streams.values():
-            exchange.window += change
-            if exchange.window > frames.LARGEST_WINDOW:
-                raise ConnectionBroken(ErrorCode.FLOW_CONTROL_ERROR)
 
     def on_window_update(self, stream_id: int, increment: int) -> None:
         if stream_id:
@@ -398,11 +376,7 @@ class Connection(asyncio.Protocol):
         if exchange is None:
             self._check_opened(stream_id)
             return
-        exchange.window += increment
-        if not increment:
-            raise StreamBroken(ErrorCode.PROTOCOL_ERROR)
-        if exchange.window > frames.LARGEST_WINDOW:
-            raise StreamBroken(ErrorCode.FLOW_CONTROL_ERROR)
+        exchange.widen(increment)
         if exchange.unsent is not None and not self._outbox.paused:
             self._send_body(exchange)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
+from server.providers.http2.frames import LARGEST_WINDOW, ConnectionBroken, ErrorCode, StreamBroken
 from server.providers.transport import Request, Response
 
 LARGEST_ANSWER = 64 * 1024
@@ -74,6 +75,14 @@ class Exchange(asyncio.Future[Response]):
         self.body = b""
         self.received = 0
 
+    def widen(self, increment: int) -> None:
+        """A WINDOW_UPDATE of the stream (6.9)."""
+        self.window += increment
+        if not increment:
+            raise StreamBroken(ErrorCode.PROTOCOL_ERROR)
+        if self.window > LARGEST_WINDOW:
+            raise StreamBroken(ErrorCode.FLOW_CONTROL_ERROR)
+
     def append(self, chunk: bytes) -> None:
         """Add to the response's body; a second chunk makes it a buffer that grows without being copied."""
         if not self.body:
@@ -86,3 +95,11 @@ class Exchange(asyncio.Future[Response]):
     def complete(self) -> None:
         """Give the caller the response."""
         self.set_result(Response(self.status, self.headers, bytes(self.body[:LARGEST_ANSWER])))
+
+
+def change_windows(exchanges: Iterable[Exchange], change: int) -> None:
+    """6.9.2: with the setting the windows of open streams change, too, and may become negative."""
+    for exchange in exchanges:
+        exchange.window += change
+        if exchange.window > LARGEST_WINDOW:
+            raise ConnectionBroken(ErrorCode.FLOW_CONTROL_ERROR)

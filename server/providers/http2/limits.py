@@ -1,9 +1,44 @@
-"""How much may be sent on a connection: what the peer's settings and windows allow, and what we allow ourselves."""
+"""How much may be sent on a connection, in both directions: settings, windows, and what we allow ourselves."""
 
 from __future__ import annotations
 
 from server.providers.http2 import frames
+from server.providers.http2.exchange import LARGEST_ANSWER
 from server.providers.http2.frames import ConnectionBroken, ErrorCode, Setting
+from server.providers.http2.reader import LARGEST_BLOCK
+
+# A stream is reset after LARGEST_ANSWER, before its window is used up: only the connection's is replenished.
+_STREAM_WINDOW = 2 * LARGEST_ANSWER
+_CONNECTION_WINDOW = 1 << 24
+
+
+def greeting(table_size: int) -> bytes:
+    """What a client says first (3.4), with our own settings."""
+    own = {
+        Setting.HEADER_TABLE_SIZE: table_size,
+        Setting.ENABLE_PUSH: 0,
+        Setting.INITIAL_WINDOW_SIZE: _STREAM_WINDOW,
+        Setting.MAX_HEADER_LIST_SIZE: LARGEST_BLOCK,
+    }
+    more = frames.window_update(0, _CONNECTION_WINDOW - frames.DEFAULT_WINDOW)
+    return frames.PREFACE + frames.settings(own) + more
+
+
+class Intake:
+    """The connection's window for what the peer sends."""
+
+    def __init__(self) -> None:
+        self._window = _CONNECTION_WINDOW
+
+    def take(self, length: int) -> int:
+        """Count a DATA frame; the answer is how much to give back to the peer, mostly nothing."""
+        self._window -= length
+        if self._window >= _CONNECTION_WINDOW // 2:
+            return 0
+        if self._window < 0:
+            raise ConnectionBroken(ErrorCode.FLOW_CONTROL_ERROR)
+        credit, self._window = _CONNECTION_WINDOW - self._window, _CONNECTION_WINDOW
+        return credit
 
 
 class Limits:

@@ -245,7 +245,7 @@ class Http2Transport:
     def _tick(self) -> None:
         now = self._loop.time()
         for connection in self._connections():
-            connection.look_after(now, self._timing)
+            connection.look_after(now, self._timing, self._origin.idle)
         more = self._open or self._leaving
         self._ticking = self._loop.call_later(_TICK_SECONDS, self._tick) if more else None
 

@@ -11,15 +11,14 @@ class Timing:
     """In seconds.
 
     ``connect`` includes the peer's SETTINGS. ``ping`` and ``idle_ping`` are how long the peer may be silent, with and
-    without open requests, until it is asked whether it is there, and ``ping_answer`` how long that may take. ``idle``
-    is without requests. ``close`` is how long a close may take to be clean.
+    without open requests, until it is asked whether it is there, and ``ping_answer`` how long that may take.
+    ``close`` is how long a close may take to be clean.
     """
 
     connect: float = 10.0
     ping: float = 15.0
     idle_ping: float = 60.0
     ping_answer: float = 10.0
-    idle: float = 300.0
     close: float = 5.0
 
 
@@ -41,15 +40,15 @@ class Upkeep:
         self._used_at = now
         self._pinged_at = now
 
-    def step(self, now: float, timing: Timing, *, busy: bool) -> Step:
-        """What is due. ``busy``: there are requests, or were since the last call."""
+    def step(self, now: float, timing: Timing, idle: float, *, busy: bool) -> Step:
+        """What is due. ``busy``: there are requests, or were since the last call; ``idle`` is how long not, at most."""
         if busy:
             self._used_at = now
         if self.closed_at is not None:
             return Step.ABORT if now - self.closed_at >= timing.close else Step.NOTHING
         if self._pinged_at > self.read_at:
             return Step.ABORT if now - self._pinged_at >= timing.ping_answer else Step.NOTHING
-        if now - self._used_at >= timing.idle:
+        if now - self._used_at >= idle:
             return Step.CLOSE
         if now - self.read_at < (timing.ping if busy else timing.idle_ping):
             return Step.NOTHING

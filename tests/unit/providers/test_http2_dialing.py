@@ -1,0 +1,41 @@
+"""Which addresses are tried, in which order, and when."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import Any
+
+import pytest
+
+from server.providers.http2.dialing import Dialer
+from server.providers.transport import NotSentError
+
+
+class Network:
+    """A name with three addresses, all of which refuse."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.tried: list[str] = []
+        self.asked = 0
+        loop = asyncio.get_running_loop()
+        monkeypatch.setattr(loop, "getaddrinfo", self._resolve)
+        monkeypatch.setattr(loop, "create_connection", self._connect)
+
+    async def _resolve(self, *_: Any, **__: Any) -> list[Any]:
+        self.asked += 1
+        return [(None, None, 0, "", (address, 443)) for address in ("10.0.0.1", "10.0.0.2", "10.0.0.2", "10.0.0.3")]
+
+    async def _connect(self, _: Any, address: str, *__: Any, **___: Any) -> Any:
+        self.tried.append(address)
+        raise ConnectionRefusedError
+
+
+async def test_each_dial_asks_for_addresses_and_begins_with_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = Network(monkeypatch)
+    dialer = Dialer("https://push.example", ssl.create_default_context(), pytest.fail, 5.0)  # type: ignore[arg-type]
+    for _ in range(3):
+        with pytest.raises(NotSentError, match="CONNECT_FAILED"):
+            await dialer.dial()
+    assert network.asked == 3
+    assert [address[-1] for address in network.tried] == list("123231312")
