@@ -22,14 +22,14 @@ from tests.robustness.validators import broken
 
 _TROUBLED = scaled(600, 5_000)
 _HEALTHY = scaled(200, 5_000)
-_COSTLY_RECIPIENTS = scaled(300, 10_000)
+_COSTLY_RECIPIENTS = scaled(300, 1_000)
 _THROTTLED = "7777"
 # All the work that the limits allow, for each recipient. That shows only with its variables, not at accept.
 _COSTLY = "{% for a in (1..n) %}{% for b in (1..n) %}{{ a | times: b }}{% endfor %}{% endfor %}"
 
 
 class Tokens:
-    """Devices that get `text`: of APNs those to be throttled, else of FCM, since a project is throttled for everybody."""
+    """Devices that get `text`: of APNs those to be throttled, else of FCM, whose projects are throttled for all."""
 
     def __init__(self, name: str, size: int, text: str = "Hello") -> None:
         self._provider = Provider.PROVIDER_APN if name == _THROTTLED else Provider.PROVIDER_FCM
