@@ -18,6 +18,7 @@ async def test_a_stopped_worker_repeats_and_loses_nothing(
     stack: Stack, client: PushClient, sandbox: SandboxPort
 ) -> None:
     crowd = Crowd("graceful", 2_000)
+    await sandbox.set_rules({"latencyMs": 150, "jitterMs": 300})  # else all is over before the signal arrives
     operation_id = (await client.send(crowd.request())).operation_id
 
     async with Listener(client, operation_id) as listener:
