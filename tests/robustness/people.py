@@ -45,11 +45,11 @@ class People:
         """The devices of one of them."""
         return [self.phones[number], self.tablets[number], *([self.dead[number]] if number in self.dead else [])]
 
-    def put_off(self, seconds: int | None = None) -> dict[str, Any]:
-        """The sandbox's rule that throttles as many calls to tablets as there are, each for its device alone."""
+    def put_off(self, seconds: int | None = None, times: int = 1) -> dict[str, Any]:
+        """The sandbox's rule that throttles so many calls for each tablet, on average; each for its device alone."""
         patience = {} if seconds is None else {"headers": {"retry-after": str(seconds)}}
         answer = {"status": 429, "body": {"reason": "TooManyRequests"}, **patience}
-        return {"provider": "APN", "token": _TABLET, "times": len(self.tablets), **answer}
+        return {"provider": "APN", "token": _TABLET, "times": times * len(self.tablets), **answer}
 
     async def register(self, run: Run, client: PushClient) -> None:
         await _register(client, [RegisterDeviceRequest(provider=_FCM, token=token) for token in self.phones])

@@ -45,7 +45,7 @@ async def test_kills_lose_nothing_and_repeat_only_what_was_in_hand(
         client = await run.new_account()
         for each in people:
             await each.register(run, client)
-        await run.slow_down(*(each.put_off() for each in people))
+        await run.slow_down(*(each.put_off(times=2) for each in people))
         await asyncio.gather(*(run.send(client, audience) for audience in (*people, *crowds)))
 
         await _kill_after_a_flush(run)
