@@ -23,10 +23,10 @@ from server.domain.retry import LONGEST_RETRY_AFTER
 
 UNDER_WAY = 1000  # pushes of one credential at once
 PATIENCE = 1.0  # seconds that a push may wait for its turn before its job gives way to others
-THROTTLED_REST = 1.0  # seconds, where the provider names none
+FIRST_REST = 1.0  # seconds, doubled with each failure after a rest
 REFUSED_REST = 30.0  # seconds, doubled with each refusal in a row
 LONGEST_REST = 300.0
-FAILURES_TO_REST = 50  # pushes in a row without an answer
+FAILURES_TO_REST = 50  # pushes in a row without an answer, or refused without a time to come back
 WORTH_TELLING = 5.0  # seconds of rest
 JITTER = 0.1  # of a rest, added: workers that were refused together don't come back together
 KEPT = 2048  # lanes and paces; beyond, the least recently used is forgotten
@@ -150,8 +150,10 @@ class Lane:
 
     def _learn(self, outcome: Outcome, begun_at: float) -> None:
         match outcome:
-            case Throttled(scope=Scope.CREDENTIAL | Scope.PROJECT):
-                self._throttled(outcome, begun_at)
+            case Throttled(scope=Scope.CREDENTIAL | Scope.PROJECT, retry_after=float(asked)):
+                self._throttled(outcome, asked, begun_at)
+            case Throttled(scope=Scope.CREDENTIAL | Scope.PROJECT):  # one server of many that had a bad moment?
+                self._failed(begun_at)
             case CredentialRefused(scope=Scope.CREDENTIAL):
                 self._refused(outcome, begun_at)
             case NotSent() | Unknown():
@@ -165,10 +167,9 @@ class Lane:
                     self._unwell = False
                     self._tell(self._credential, None)
 
-    def _throttled(self, outcome: Throttled, begun_at: float) -> None:
-        asked = min(outcome.retry_after or THROTTLED_REST, LONGEST_RETRY_AFTER)
+    def _throttled(self, outcome: Throttled, asked: float, begun_at: float) -> None:
         alone = self._trying  # the one that goes ahead after a rest says nothing about the pace
-        seconds = self._close(asked, Reason.EXPIRED)
+        seconds = self._close(min(asked, LONGEST_RETRY_AFTER), Reason.EXPIRED)
         if outcome.scope is Scope.PROJECT and not alone:
             now = time.monotonic()
             self._pace.refuse(begun_at, now, now + seconds)
@@ -181,13 +182,13 @@ class Lane:
         self._say(Unwell(outcome.code, None))
 
     def _failed(self, begun_at: float) -> None:
-        """A provider that can't be reached, or does not answer, rests too: its jobs make room for those of others."""
+        """A provider that fails all of many rests too: its jobs make room for those of others."""
         if begun_at < self._closed_at:
             return
         self._failures += 1
         if self._trying or self._failures >= FAILURES_TO_REST:
             in_a_row = max(self._failures - FAILURES_TO_REST, 0)
-            self._close(min(THROTTLED_REST * 2 ** min(in_a_row, 10), REFUSED_REST), Reason.EXPIRED)
+            self._close(min(FIRST_REST * 2 ** min(in_a_row, 10), REFUSED_REST), Reason.EXPIRED)
 
     def _say(self, unwell: Unwell) -> None:
         self._unwell = True

@@ -18,6 +18,9 @@ from server.providers.transport import Response
 
 EXPIRED_TOKEN = "ExpiredProviderToken"  # noqa: S105  # Apple's name of an error
 
+_TOKEN_UPDATES = "TooManyProviderTokenUpdates"  # noqa: S105  # also
+_TOKEN_UPDATES_WAIT = 60.0  # seconds; Apple names none, and allows a new token every 20 minutes
+
 _DEAD_TOKENS = {"BadDeviceToken": Reason.INVALID_TOKEN, "DeviceTokenNotForTopic": Reason.SENDER_MISMATCH}
 _PAYLOAD_ERRORS = frozenset(
     {
@@ -61,6 +64,8 @@ def outcome(response: Response, push_id: str, now: float) -> Outcome:
         return _BY_STATUS[status](code, response)
     if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         wait = retry_after.seconds(response.headers.get("retry-after"), now)
+        if code == _TOKEN_UPDATES and wait is None:
+            wait = _TOKEN_UPDATES_WAIT
         return Throttled(code, wait, _scope(status, code))
     if status < HTTPStatus.BAD_REQUEST:
         return NotSent(code)  # something in between answered, not Apple
@@ -99,7 +104,7 @@ _BY_STATUS: dict[int, Callable[[str, Response], Outcome]] = {
 
 def _scope(status: int, code: str) -> Scope:
     """Only what Apple says about all of us slows the credential; one device's limit or one failed request doesn't."""
-    everyone = status == HTTPStatus.SERVICE_UNAVAILABLE or code == "TooManyProviderTokenUpdates"
+    everyone = status == HTTPStatus.SERVICE_UNAVAILABLE or code == _TOKEN_UPDATES
     return Scope.CREDENTIAL if everyone else Scope.DEVICE
 
 

@@ -38,5 +38,5 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Backoff, rests and polls of hundredths of seconds."""
     monkeypatch.setattr(retry, "FIRST_DELAY", 0.05)
     monkeypatch.setattr(lanes, "REFUSED_REST", 0.2)
-    monkeypatch.setattr(lanes, "THROTTLED_REST", 0.2)
+    monkeypatch.setattr(lanes, "FIRST_REST", 0.2)
     monkeypatch.setattr(worker, "POLL_SECONDS", 0.02)

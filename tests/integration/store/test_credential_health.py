@@ -155,6 +155,7 @@ async def test_reports_rotations_claims_flushes_and_cancels_at_once_never_block_
     """No deadlock is seen, though everything goes on at once; and the feed has no hole."""
     operations = [await sending.accept(2) for _ in range(100)]
     seconds = cycle((None, 9.0))
+    await healths.unwell(sending.account, sending.fcm, 1, _CODE, None)
 
     async def version() -> int:
         return int(await sending.value("select version from credentials where credential_id = $1", sending.fcm))
@@ -186,5 +187,5 @@ async def test_reports_rotations_claims_flushes_and_cancels_at_once_never_block_
     await sending.fetch("select pg_stat_force_next_flush()")
     assert await sending.value("select deadlocks from pg_stat_database where datname = current_database()") == 0
     assert await version() == 51
-    assert HealthState.OK in await _states(sending)
+    assert (await _states(sending))[:2] == [HealthState.REJECTED, HealthState.OK]
     await sending.audit()

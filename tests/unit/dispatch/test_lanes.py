@@ -99,7 +99,6 @@ async def test_a_push_that_is_given_up_keeps_no_room(lane: Lane) -> None:
     ("outcome", "seconds", "reason"),
     [
         (Throttled("429", 20.0), 20.0, Reason.EXPIRED),
-        (Throttled("429"), 1.0, Reason.EXPIRED),
         (Throttled("429", 1e9), 3600.0, Reason.EXPIRED),
         (CredentialRefused("401"), REFUSED_REST, Reason.CREDENTIAL_REJECTED),
     ],
@@ -127,6 +126,7 @@ async def test_i12_an_answer_about_the_credential_closes_its_lane_alone(
         NotSent("CONNECT"),
         Unknown("TIMEOUT"),
         Throttled("429", 60.0, Scope.DEVICE),
+        Throttled("503"),
         CredentialRefused("THIRD_PARTY_AUTH_ERROR", Scope.DEVICE),
     ],
 )
@@ -207,9 +207,11 @@ async def test_what_began_before_a_rest_does_not_end_it(lane: Lane, clock: _Time
     assert await _entered(lane) is not None  # one at a time
 
 
-async def test_i12_a_provider_that_does_not_answer_rests_and_makes_room_for_others(lane: Lane, clock: _Time) -> None:
-    for _ in range(FAILURES_TO_REST - 1):
+async def test_i12_a_provider_that_fails_every_push_rests_and_makes_room_for_others(lane: Lane, clock: _Time) -> None:
+    for _ in range((FAILURES_TO_REST - 1) // 2):
         await _had(lane, Unknown("NO_ANSWER_IN_TIME"), clock)
+        await _had(lane, Throttled("HTTP_503"), clock)
+    await _had(lane, NotSent("CONNECT_FAILED"), clock)
     assert lane.rest() is None
     await _had(lane, NotSent("CONNECT_FAILED"), clock)
     rests = []
@@ -221,6 +223,14 @@ async def test_i12_a_provider_that_does_not_answer_rests_and_makes_room_for_othe
         await _had(lane, NotSent("CONNECT_FAILED"), clock)
     assert rests[:4] == [1, 2, 4, 8]
     assert max(rests) == REFUSED_REST
+
+
+async def test_a_provider_that_fails_some_pushes_does_not_rest(lane: Lane, clock: _Time) -> None:
+    for _ in range(10):
+        for _ in range(FAILURES_TO_REST - 1):
+            await _had(lane, Throttled("HTTP_503"), clock)
+        await _had(lane, Accepted("m"), clock)
+        assert lane.rest() is None
 
 
 async def test_i12_a_project_that_is_refused_slows_its_credentials_and_closes_only_the_one_that_was(

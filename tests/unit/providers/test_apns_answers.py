@@ -52,7 +52,7 @@ CASES: list[tuple[int, str, Outcome]] = [
     (405, "MethodNotAllowed", Rejected(Reason.PROVIDER_REJECTED, "MethodNotAllowed")),
     (413, "PayloadTooLarge", Rejected(Reason.PAYLOAD_TOO_LARGE, "PayloadTooLarge")),
     (429, "TooManyRequests", Throttled("TooManyRequests", None, Scope.DEVICE)),
-    (429, "TooManyProviderTokenUpdates", Throttled("TooManyProviderTokenUpdates", None, Scope.CREDENTIAL)),
+    (429, "TooManyProviderTokenUpdates", Throttled("TooManyProviderTokenUpdates", 60.0, Scope.CREDENTIAL)),
     (500, "InternalServerError", Throttled("InternalServerError", None, Scope.DEVICE)),
     (503, "ServiceUnavailable", Throttled("ServiceUnavailable", None, Scope.CREDENTIAL)),
     (503, "Shutdown", Throttled("Shutdown", None, Scope.CREDENTIAL)),
