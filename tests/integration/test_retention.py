@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 
+from server.store import retention
 from server.store.accounts import Accounts
 from server.store.database import Database
 from server.store.feed import Feed
@@ -76,6 +77,20 @@ async def test_an_apps_totals_outlive_its_operations_and_go_with_the_app(databas
     async with database.connection() as connection:
         kept = await connection.fetch("select app_id, sent from app_days")
     assert [tuple(row) for row in kept] == [(app, 5)]
+
+
+async def test_much_goes_piece_by_piece(database: Database, account: UUID, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "PIECE", 2)
+    for seq in range(1, 8):
+        await _operation(database, account, accepted_days_ago=9, ended_days_ago=9, seq=seq)
+    await _notice(database, account, 8, 9)
+    await _event(database, account, UUID(int=9), 9, 0)
+    await Retention(database, WEEK).enforce()
+    async with database.connection() as connection:
+        left = await connection.fetchrow(
+            "select (select count(*) from operations), (select count(*) from events), (select count(*) from notices)"
+        )
+    assert tuple(left) == (0, 1, 0)
 
 
 async def test_two_processes_at_once_do_no_harm(database: Database, account: UUID) -> None:
