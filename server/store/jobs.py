@@ -12,6 +12,7 @@ from uuid import UUID
 
 import asyncpg
 import msgspec
+import structlog
 
 from server.domain.credentials import SealedCredential
 from server.domain.delivery import DeviceState, End, RecipientState
@@ -26,6 +27,8 @@ from server.store.numbers import CREDENTIAL_TYPE_OF, PROVIDER_OF, PROVIDERS
 from server.store.operations import decode_message
 from server.store.statements import Statements
 from server.store.tokens import token_hash
+
+log = structlog.get_logger(__name__)
 
 _SQL = Statements("jobs")
 _encode_progress = msgspec.msgpack.Encoder().encode
@@ -47,9 +50,13 @@ class Jobs:
         """Take up to ``small`` jobs of small sends and ``bulk`` of others that are due. Accounts take turns."""
         async with self._database.connection() as connection:
             rows = await connection.fetch(_SQL.claim, small, bulk, lease, self._small_turn, self._bulk_turn)
-        self._small_turn = _turn_behind(self._small_turn, [row for row in rows if row["lane"] == _SMALL], small)
-        self._bulk_turn = _turn_behind(self._bulk_turn, [row for row in rows if row["lane"] != _SMALL], bulk)
-        return [job_from(row) for row in rows]
+        looked = rows[0]
+        claimed = [row for row in rows if row["job_id"] is not None]
+        small_rows = [row for row in claimed if row["lane"] == _SMALL]
+        bulk_rows = [row for row in claimed if row["lane"] != _SMALL]
+        self._small_turn = _turn_behind(self._small_turn, small_rows, small, looked["small_end"])
+        self._bulk_turn = _turn_behind(self._bulk_turn, bulk_rows, bulk, looked["bulk_end"])
+        return [job for row in claimed if (job := _readable(row))]
 
     async def credentials(self, job: Job) -> list[SealedCredential]:
         """Return the credentials that the job's send uses now."""
@@ -120,12 +127,24 @@ class Jobs:
         )
 
 
-def _turn_behind(turn: UUID, rows: Sequence[asyncpg.Record], asked: int) -> UUID:
-    """Return behind which account the next claim goes on: from the beginning when this one came to the end."""
+def _turn_behind(turn: UUID, rows: Sequence[asyncpg.Record], asked: int, end: UUID | None) -> UUID:
+    """Return behind which account the next claim goes on: from the beginning when this one came to the end.
+
+    ``end`` is the last account that the claim looked at, where there may be more behind it.
+    """
     if asked == 0:
         return turn
     in_turn = [row["account_id"] for row in rows if row["in_turn"]]
-    return max(in_turn) if len(in_turn) >= asked else _FIRST_TURN
+    return max(in_turn) if len(in_turn) >= asked else end or _FIRST_TURN
+
+
+def _readable(row: asyncpg.Record) -> Job | None:
+    """Return a claimed job; one that another version wrote and this one can't read is left to its lease."""
+    try:
+        return job_from(row)
+    except (msgspec.MsgspecError, ValueError):
+        log.exception("job can't be read", job_id=str(row["job_id"]))
+        return None
 
 
 async def credentials_of(connection: Connection, job: Job) -> list[SealedCredential]:

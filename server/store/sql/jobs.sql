@@ -1,6 +1,7 @@
 -- name: claim
 -- Up to $1 jobs of small sends, $2 of bulk ones, and $2 to end for canceled operations. Accounts take turns: each claim
--- goes on behind account $4 (or $5), looks at 20 of them, and fills up with what is due longest. MATERIALIZED matters:
+-- goes on behind account $4 (or $5), looks at 20 of them, and fills up with what is due longest. `small_end` and `bulk_end`
+-- are the 20th, in every row; there is one row at least, without a job where none is due. MATERIALIZED matters:
 -- without it the planner may run a subquery again for each row and claim more than the limit. And arrays, without which
 -- it may read all jobs to find the few; and `limit 1`, which makes it look up each batch and operation by its key.
 with recursive small_turns (account_id, n) as (
@@ -49,21 +50,25 @@ due as materialized (
   union all select *, true from bulk union all select *, false from more_bulk
   union all select *, false from canceled),
 claimed as (
-  update jobs j set lease = gen_random_uuid(), picks = j.picks + 1, due_at = clock_timestamp() + $3::interval,
+  update jobs j set lease = gen_random_uuid(), picks = least(j.picks + 1, 1000), due_at = clock_timestamp() + $3::interval,
                     held_by = null,
                     lost = j.lost or (j.lease is not null and j.lane <> 4)  -- of a canceled one nobody calls
   where j.account_id = any(array(select account_id from due)) and j.job_id = any(array(select job_id from due))
   returning j.account_id, j.job_id, j.operation_id, j.batch_no, j.lane, j.picks, j.lease, j.indexes, j.progress, j.lost)
-select c.*, due.in_turn, clock_timestamp() as claimed_at, o.canceled_at is not null as called_off,
-       o.app_id, o.fcm_credential, o.apn_credential, o.message, o.ttl, o.due_at as operation_due_at, o.deadline,
-       b.first_index, b.user_ids, b.tokens, b.providers, b.variables
-from claimed c
-join due using (account_id, job_id)
-cross join lateral (
-  select * from operations where account_id = c.account_id and operation_id = c.operation_id limit 1) o
-cross join lateral (
-  select * from batches
-  where account_id = c.account_id and operation_id = c.operation_id and batch_no = c.batch_no limit 1) b
+select looked.*, taken.*
+from (select (select account_id from small_turns where n = 20) as small_end,
+             (select account_id from bulk_turns where n = 20) as bulk_end) looked
+left join (
+  select c.*, due.in_turn, clock_timestamp() as claimed_at, o.canceled_at is not null as called_off,
+         o.app_id, o.fcm_credential, o.apn_credential, o.message, o.ttl, o.due_at as operation_due_at, o.deadline,
+         b.first_index, b.user_ids, b.tokens, b.providers, b.variables
+  from claimed c
+  join due using (account_id, job_id)
+  cross join lateral (
+    select * from operations where account_id = c.account_id and operation_id = c.operation_id limit 1) o
+  cross join lateral (
+    select * from batches
+    where account_id = c.account_id and operation_id = c.operation_id and batch_no = c.batch_no limit 1) b) taken on true
 
 -- name: credentials
 -- The credentials of a job: those that its send named and that still exist, else the defaults of its app. One named for

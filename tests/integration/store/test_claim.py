@@ -118,6 +118,41 @@ async def test_i12_many_accounts_whose_work_is_not_due_hide_nobody(sending: Send
     assert len(await jobs.claim(1, 0, LEASE)) == 1
 
 
+async def test_i12_turns_go_on_behind_accounts_whose_work_is_not_due(sending: Sending, jobs: Jobs) -> None:
+    """However much one account has been waiting for longest, the others' turn comes."""
+    await sending.accept(1)
+    await sending.fetch(
+        "insert into jobs (account_id, operation_id, batch_no, lane, due_at)"
+        " select ('00000000-0000-4000-8000-' || lpad(n::text, 12, '0'))::uuid, operation_id, 0, 0,"
+        " now() + interval '1 hour' from jobs, generate_series(1, 50) n"
+    )
+    await sending.fetch("update jobs set due_at = now() - interval '1 hour' where account_id = $1", sending.account)
+    await sending.fetch(
+        "insert into jobs (account_id, operation_id, batch_no, lane, due_at)"
+        " select account_id, operation_id, 0, 0, now() - interval '1 hour' from jobs, generate_series(1, 100)"
+        " where account_id = $1",
+        sending.account,
+    )
+    late = await Sending.start(sending.database)
+    await late.accept(1)
+    for _ in range(10):
+        if late.account in {job.lease.account_id for job in await jobs.claim(1, 0, LEASE)}:
+            return
+    pytest.fail("the turn of the second account never came")
+
+
+async def test_a_job_that_can_not_be_read_is_left_to_its_lease(sending: Sending, jobs: Jobs) -> None:
+    """As one that a newer version accepted: a worker of that version takes it, and this one goes on with others."""
+    unreadable, _ = await sending.accept(1), await sending.accept(1)
+    await sending.fetch(
+        "update operations set message = replace(message, 'HIGH', 'ABSURD') where operation_id = $1", unreadable
+    )
+    await sending.fetch("update jobs set picks = 5000")
+    (job,) = await jobs.claim(10, 10, LEASE)
+    assert job.operation_id != unreadable
+    assert await sending.value("select count(*) from jobs where lease is not null") == 2
+
+
 async def test_i16_work_is_not_due_before_its_time_nor_again_before_its_lease_ends(
     sending: Sending, jobs: Jobs
 ) -> None:
