@@ -179,7 +179,7 @@ class JobRun:
             self._settle(state, device, way, outcome)
         elif not self._record.canceled:
             await self._push(state, device)
-        return True
+        return getattr(outcome, "called", True)
 
     def _may_try(self, device: DeviceState) -> bool:
         now = self._clock.now()
@@ -197,7 +197,7 @@ class JobRun:
 
     def _settle(self, state: RecipientState, device: DeviceState, way: _Way, outcome: Outcome) -> None:
         settle(device, outcome, self._clock.now(), self.job.deadline)
-        if not device.decided and (rest := way.lane.rest()):
+        if not device.decided and (rest := way.lane.rest(urgent=self.job.small)):
             self._hold(device, way, rest)
         self._findings.add(self._record.routes, state, device, outcome)
 

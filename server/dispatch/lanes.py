@@ -27,6 +27,7 @@ FIRST_REST = 1.0  # seconds, doubled with each failure after a rest
 REFUSED_REST = 30.0  # seconds, doubled with each refusal in a row
 LONGEST_REST = 300.0
 FAILURES_TO_REST = 50  # pushes in a row without an answer, or refused without a time to come back
+WELL_FOR = 60.0  # seconds after which it is told again: another worker may have told otherwise, and be gone
 WORTH_TELLING = 5.0  # seconds of rest
 JITTER = 0.1  # of a rest, added: workers that were refused together don't come back together
 KEPT = 2048  # lanes and paces; beyond, the least recently used is forgotten
@@ -72,17 +73,19 @@ class Lane:
         self._trying = False  # after a rest one push goes ahead of the others
         self._refusals = 0  # in a row
         self._failures = 0  # in a row
-        self._unwell = True  # for all that this process knows: one before it may have told so
+        self._unwell = True  # for all that this process knows: another may have told so
+        self._well_at = 0.0  # when it was last told that it is not
         self._timer: asyncio.TimerHandle | None = None
 
-    def rest(self) -> Rest | None:
+    def rest(self, *, urgent: bool = False) -> Rest | None:
         """Return why a push had better not wait here, or None when it may enter."""
         now = time.monotonic()
         if self._closed_until > now:
             return Rest(timedelta(seconds=self._closed_until - now), self._reason)
         if self._trying and self._under_way:  # until it is known how that one fares
             return self._a_moment(PATIENCE, self._reason)
-        wait = self._pace.delay(now) + len(self._others) / self._pace.rate(now)
+        ahead = len(self._urgent) + (0 if urgent else len(self._others))
+        wait = self._pace.delay(now) + ahead / self._pace.rate(now)
         if wait > PATIENCE:
             return self._a_moment(wait, Reason.EXPIRED)
         return None
@@ -98,7 +101,7 @@ class Lane:
 
     async def enter(self, *, urgent: bool) -> Rest | None:
         """Wait for this push's turn; who gets a Rest instead has not entered and need not leave."""
-        rest = self.rest()
+        rest = self.rest(urgent=urgent)
         if rest is not None:
             return rest
         turn: asyncio.Future[Rest | None] = asyncio.get_running_loop().create_future()
@@ -150,7 +153,7 @@ class Lane:
 
     def _learn(self, outcome: Outcome, begun_at: float) -> None:
         match outcome:
-            case Throttled(scope=Scope.CREDENTIAL | Scope.PROJECT, retry_after=float(asked)):
+            case Throttled(scope=Scope.CREDENTIAL | Scope.PROJECT, retry_after=float(asked)) if asked > 0:
                 self._throttled(outcome, asked, begun_at)
             case Throttled(scope=Scope.CREDENTIAL | Scope.PROJECT):  # one server of many that had a bad moment?
                 self._failed(begun_at)
@@ -163,8 +166,8 @@ class Lane:
             case _ if begun_at >= self._closed_at:  # what began before a rest says nothing about the time after it
                 self._trying = False
                 self._failures = self._refusals = 0
-                if self._unwell and isinstance(outcome, Accepted):
-                    self._unwell = False
+                if isinstance(outcome, Accepted) and (self._unwell or begun_at > self._well_at + WELL_FOR):
+                    self._unwell, self._well_at = False, begun_at
                     self._tell(self._credential, None)
 
     def _throttled(self, outcome: Throttled, asked: float, begun_at: float) -> None:
@@ -179,6 +182,7 @@ class Lane:
     def _refused(self, outcome: CredentialRefused, begun_at: float) -> None:
         self._refusals += begun_at >= self._closed_at
         self._close(min(REFUSED_REST * 2 ** max(self._refusals - 1, 0), LONGEST_REST), Reason.CREDENTIAL_REJECTED)
+        self._reason = Reason.CREDENTIAL_REJECTED  # though a longer rest stays: new content ends both
         self._say(Unwell(outcome.code, None))
 
     def _failed(self, begun_at: float) -> None:

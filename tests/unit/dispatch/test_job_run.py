@@ -270,6 +270,20 @@ async def test_i12_a_recipient_whose_variables_do_not_fit_fails_alone() -> None:
     assert [call.push.content.body for call in providers.calls] == ["Hello Ada"]
 
 
+async def test_i12_pushes_that_no_provider_is_called_for_let_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job_run, "WIDTH", 1)
+    store, providers = MemoryStore(), Providers()
+    providers.answer(FCM.credential_id, Rejected(Reason.PAYLOAD_TOO_LARGE, "TOO_LARGE", called=False))
+    run = asyncio.ensure_future(_run(JobRun(job_of(tokens(300)), parts_of(store, providers))))
+    turns = 0
+    while not run.done():
+        await asyncio.sleep(0)
+        turns += 1
+    await run
+    assert len(store.ends) == 300
+    assert turns >= 300
+
+
 async def test_a_poison_job_is_split_and_nobody_is_called() -> None:
     store, providers = MemoryStore(), Providers()
     await _run(JobRun(job_of(tokens(2), picks=MOST_PICKS + 1), parts_of(store, providers)))

@@ -157,7 +157,7 @@ async def test_i11_a_shorter_rest_does_not_end_a_longer_one(lane: Lane, clock: _
     assert await _entered(lane) is None
     lane.leave(Throttled("429", 60.0), clock.now)
     lane.leave(CredentialRefused("401"), clock.now)
-    assert lane.rest() == Rest(timedelta(seconds=60), Reason.EXPIRED)
+    assert lane.rest() == Rest(timedelta(seconds=60), Reason.CREDENTIAL_REJECTED)  # new content ends it
 
 
 async def test_after_a_rest_one_goes_first_and_the_others_follow_when_it_fared_well(lane: Lane, clock: _Time) -> None:
@@ -287,6 +287,39 @@ async def test_who_would_wait_long_for_the_pace_is_sent_away(clock: _Time) -> No
         assert not waiting.done() or waiting.result() is None
     assert rest.reason is Reason.EXPIRED
     assert rest.left > timedelta(seconds=lanes_module.PATIENCE)
+
+
+async def test_i12_urgent_pushes_wait_for_urgent_ones_alone_and_not_for_long(clock: _Time) -> None:  # noqa: ARG001 # stands still
+    lane = Lanes().of(FCM, Project("fcm/p", 10.0))
+    waiting = []
+    while lane.rest() is None:
+        waiting.append(asyncio.ensure_future(lane.enter(urgent=False)))
+        await _turns()
+    assert lane.rest(urgent=True) is None
+    while (rest := lane.rest(urgent=True)) is None:
+        waiting.append(asyncio.ensure_future(lane.enter(urgent=True)))
+        await _turns()
+    assert rest.left > timedelta(seconds=lanes_module.PATIENCE)
+    assert len(waiting) < 10 * (2 * lanes_module.PATIENCE + pace_module.BURST_SECONDS) + 3
+
+
+async def test_a_wait_of_no_time_is_a_failure_like_others(lane: Lane, clock: _Time) -> None:
+    for _ in range(FAILURES_TO_REST - 1):
+        await _had(lane, Throttled("HTTP_503", 0.0), clock)
+    assert await _entered(lane) is None
+    assert await _entered(lane) is None  # nobody goes ahead alone
+    lane.leave(Throttled("HTTP_503", 0.0), clock.now)
+    assert lane.rest() is not None
+
+
+async def test_that_a_credential_is_well_is_told_again_after_a_while(clock: _Time) -> None:
+    """Another worker may have told otherwise, and get no more of its work."""
+    heard = _Heard()
+    lane = Lanes(heard).of(FCM, None)
+    for _ in range(12):
+        await _had(lane, Accepted("m"), clock)
+        clock.now += 11
+    assert heard.news == [(FCM, None)] * 2
 
 
 async def test_what_becomes_of_a_credential_is_told_once(clock: _Time) -> None:
