@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 
 import grpc
 import msgspec
-from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from starlette.requests import Request
@@ -21,11 +21,13 @@ from gateway.contract import Binding, Rpc
 from gateway.edge import base_url
 from gateway.encode import encoder
 from gateway.errors import ApiError, from_rpc
-from gateway.events import EventEncoder, EventStream
+from gateway.events import EventEncoder, EventStream, Subscriber, split_event_id
 from gateway.requests import RequestError, RequestReader, call_metadata
+from gateway.schema import json_fields
 from gateway.settings import Settings
 
 _REPLAYED: Final = "idempotent-replayed"
+_EVENT_ID: Final = "Last-Event-ID"
 _ONLY_CHECK: Final = ("pharos-only-check", "true")  # refuse the request for the rules it breaks, or for none
 _log = logging.getLogger(__name__)
 
@@ -110,6 +112,7 @@ class EventEndpoint:
         self._reader = RequestReader(rpc.method.input_type, binding, settings)
         self._call = channel.unary_stream(rpc.path, *_codecs(rpc))
         self._events = EventEncoder(rpc.method.output_type, rpc.rest.event_id_field)
+        self._event_id = _event_id_field(rpc.method.input_type)
 
     async def __call__(self, request: Request, variables: Mapping[str, str]) -> ASGIApp:
         metadata = call_metadata(request)
@@ -117,14 +120,34 @@ class EventEndpoint:
             message = await self._reader.read(request, variables)
         except RequestError as error:
             raise error.malformed from None
+        finished = self._read_event_id(message)
         return EventStream(
             self._call(message, metadata=metadata),
             self._events,
             lambda error: explain(error, self._rpc, request.state.request_id),
+            subscriber=Subscriber(finished, _is_event_source(request)),
             base_url=base_url(request.scope, self._settings.public_url),
             settings=self._settings,
             draining=self._draining,
         )
+
+    def _read_event_id(self, message: Message) -> bool:
+        """Leave in the request the token of the event's id. Return whether the event was the last."""
+        if self._event_id is None:
+            return False
+        token, finished = split_event_id(getattr(message, self._event_id))
+        setattr(message, self._event_id, token)
+        return finished
+
+
+def _event_id_field(request: Descriptor) -> str | None:
+    found = [field.proto.name for field in json_fields(request) if field.options.header == _EVENT_ID]
+    return found[0] if found else None
+
+
+def _is_event_source(request: Request) -> bool:
+    """Whether it says so: an EventSource has to, and curl does not unless it is told to."""
+    return "text/event-stream" in request.headers.get("accept", "").lower()
 
 
 def _codecs(rpc: Rpc) -> tuple[Any, Any]:

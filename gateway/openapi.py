@@ -41,7 +41,8 @@ _REPLAYED: Final = {
 }
 _EVENTS: Final = """One server-sent event; an answer is any number of them. Comments keep the connection alive, and
 `Last-Event-ID` goes on
-behind the event with this `id`."""
+behind the event with this `id`. `retry` comes first, and says in how many milliseconds a lost connection is renewed."""
+_OVER: Final = "The event of `Last-Event-ID` was the last one. An EventSource comes back no more."
 _FAILED: Final = "Ends a stream that fails once it has begun."
 
 
@@ -155,7 +156,8 @@ class _Operation:
     def _successes(self) -> dict[str, Any]:
         status = HTTPStatus(self._rpc.rest.success_status or HTTPStatus.OK)
         if self._method.server_streaming:
-            return _answered(status, self._events())
+            over = {"description": _OVER, "headers": _sent()}
+            return _answered(status, self._events()) | {str(int(HTTPStatus.NO_CONTENT)): over}
         location = self._location()
         if location is None:
             return _answered(status, _json(self._answer()), *self._replayed())
@@ -214,8 +216,11 @@ def _message(field: FieldDescriptor) -> Descriptor:
 
 
 def _answered(status: HTTPStatus, content: dict[str, Any], *headers: str) -> dict[str, Any]:
-    sent = {name: {"$ref": f"#/components/headers/{name}"} for name in ("X-Request-Id", *headers)}
-    return {str(int(status)): {"description": status.phrase, "headers": sent, "content": content}}
+    return {str(int(status)): {"description": status.phrase, "headers": _sent(*headers), "content": content}}
+
+
+def _sent(*headers: str) -> dict[str, Any]:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in ("X-Request-Id", *headers)}
 
 
 def _json(schema: Schema) -> dict[str, Any]:

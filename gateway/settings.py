@@ -21,5 +21,7 @@ class Settings:
     readiness_timeout: float = 2.0
     heartbeat: float = 10.0
     """An event stream that has nothing to say for so long gets a comment."""
+    reconnect: float = 2.0
+    """An EventSource comes back so long after it lost its stream, give or take a half."""
     write_timeout: float = 60.0
     """An event stream whose client takes nothing for so long is ended."""

@@ -278,7 +278,8 @@ async def test_events_fit_their_schema(upstream: Upstream, client: httpx.AsyncCl
 
     upstream.answers["WatchDeliveryStatus"] = answer
     text = (await client.get("/v1/PushNotifications/Events")).text
-    found = [dict(line.split(": ", 1) for line in each.splitlines()) for each in text.strip().split("\n\n")]
+    retry, *found = [dict(line.split(": ", 1) for line in each.splitlines()) for each in text.strip().split("\n\n")]
+    assert retry.keys() == {"retry"}
     assert len(found) == len(messages)
     media = DOCUMENT.find("GET", "/PushNotifications/Events")["responses"]["200"]["content"]["text/event-stream"]
     for event in found:
