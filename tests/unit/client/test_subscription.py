@@ -15,11 +15,12 @@ from pharos.push.v1.delivery_status_pb2 import (
     StatusCheckpoint,
     StatusEnd,
     StatusSnapshot,
+    WatchDeliveryStatusRequest,
     WatchDeliveryStatusResponse,
 )
 from pharos.push.v1.types_pb2 import DeliveryStatus
 
-from client.errors import InvalidArgumentError, RateLimitedError, UnavailableError
+from client.errors import InvalidArgumentError, PushError, RateLimitedError, ResumeTokenError, UnavailableError
 from client.push_client import PushClient
 
 OPERATION_ID = "comms_operation_01h455vb4pex5vsknk084sn02q"
@@ -95,6 +96,36 @@ async def test_a_connection_on_which_nothing_is_heard_is_given_up(service: Any, 
     assert [message.resume_token for message in seen] == ["a", "b"]
 
 
+async def test_a_snapshot_that_breaks_off_is_not_told_twice(service: Any, client: PushClient) -> None:
+    part = WatchDeliveryStatusResponse(snapshot=StatusSnapshot(more=True))
+    service.streams.append([part, part, service.refuse(grpc.StatusCode.UNAVAILABLE)])
+    service.streams.append([part, snapshot("a"), end("b")])
+
+    seen = [message async for message in client.watch(operation_id=OPERATION_ID)]
+
+    assert [message.resume_token for message in seen] == ["", "a", "b"]
+
+
+async def test_a_stream_that_a_proxy_broke_off_is_taken_up_again(service: Any, client: PushClient) -> None:
+    lost: list[PushError] = []
+    service.streams.append([checkpoint("a"), service.broken_off(grpc.StatusCode.INTERNAL)])
+    service.streams.append([checkpoint("b"), service.broken_off(grpc.StatusCode.UNKNOWN)])
+    service.streams.append([end("c")])
+
+    seen = [message async for message in client.watch(operation_id=OPERATION_ID, on_lost=lost.append)]
+
+    assert [message.resume_token for message in seen] == ["a", "b", "c"]
+    assert [failure.code for failure in lost] == [grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN]
+
+
+async def test_a_fault_of_the_service_is_told(service: Any, client: PushClient) -> None:
+    fault = error_details_pb2.ErrorInfo(reason="INTERNAL", domain="push.pharos")
+    service.streams.append([checkpoint("a"), service.refuse(grpc.StatusCode.INTERNAL, "ask about it", fault)])
+
+    with pytest.raises(PushError, match="ask about it"):
+        _ = [message async for message in client.watch(operation_id=OPERATION_ID)]
+
+
 async def test_nothing_follows_the_end(service: Any, client: PushClient) -> None:
     service.streams.append([end("a"), change(0, "b")])
 
@@ -105,12 +136,25 @@ async def test_nothing_follows_the_end(service: Any, client: PushClient) -> None
 
 
 async def test_a_token_that_is_too_old_is_the_callers_to_know(service: Any, client: PushClient) -> None:
-    service.streams.append([service.refuse(grpc.StatusCode.INVALID_ARGUMENT, "too old")])
+    violation = error_details_pb2.BadRequest.FieldViolation(field="resume_token", description="no longer kept")
+    refused = error_details_pb2.BadRequest(field_violations=[violation])
+    service.streams.append([service.refuse(grpc.StatusCode.INVALID_ARGUMENT, "too old", refused)])
 
-    with pytest.raises(InvalidArgumentError):
+    with pytest.raises(ResumeTokenError, match="no longer kept"):
         _ = [message async for message in client.watch(resume_token="old")]
 
     assert service.requests[0].resume_token == "old"
+
+
+async def test_another_wrong_field_is_no_error_of_the_token(service: Any, client: PushClient) -> None:
+    violation = error_details_pb2.BadRequest.FieldViolation(field="operation_id", description="is no id")
+    refused = error_details_pb2.BadRequest(field_violations=[violation])
+    service.streams.append([service.refuse(grpc.StatusCode.INVALID_ARGUMENT, "wrong", refused)])
+
+    with pytest.raises(InvalidArgumentError) as raised:
+        _ = [message async for message in client.watch(operation_id="o")]
+
+    assert not isinstance(raised.value, ResumeTokenError)
 
 
 async def test_the_service_says_when_to_come_back(service: Any, client: PushClient) -> None:
@@ -150,6 +194,19 @@ async def test_the_scope_and_the_statuses_are_passed_on(service: Any, client: Pu
     assert one.WhichOneof("scope") == "push_notification_id"
     assert list(one.statuses) == failed
     assert account.WhichOneof("scope") is None
+
+
+async def test_a_whole_request_is_passed_on_and_stays_as_it_is(service: Any, client: PushClient) -> None:
+    request = WatchDeliveryStatusRequest(statuses=[DeliveryStatus.DELIVERY_STATUS_SENT], resume_token="a")
+    service.streams.append([end("b")])
+
+    _ = [message async for message in client.watch(request, operation_id=OPERATION_ID)]
+
+    [passed_on] = service.requests
+    assert (passed_on.operation_id, passed_on.resume_token) == (OPERATION_ID, "a")
+    assert list(passed_on.statuses) == [DeliveryStatus.DELIVERY_STATUS_SENT]
+    assert request.WhichOneof("scope") is None
+    assert request.resume_token == "a"
 
 
 async def test_who_stops_reading_leaves_no_call_behind(service: Any, client: PushClient) -> None:
