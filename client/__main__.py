@@ -20,6 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # its tracebacks show local variables, tokens among them
 )
 
+_BROKEN_PIPE = 128 + 13  # as a shell says of a program that SIGPIPE ended
 _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 DataDir = Annotated[Path, typer.Option(help="Where everything is kept.")]
@@ -75,14 +76,28 @@ def watch(
     operation_id: Annotated[str | None, typer.Argument(help="The operation.")] = None,
     *,
     account: Annotated[bool, typer.Option("--account", help="All operations of the account.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON object for each message of the stream.")] = False,
+    resume_token: Annotated[
+        str, typer.Option(help="Go on behind the line of --json that had this resumeToken; no snapshot then.")
+    ] = "",
+    exit_status: Annotated[
+        bool, typer.Option("--exit-status", help="Exit with 3 when the operation ends and not all were sent.")
+    ] = False,
     env_file: EnvFile = None,
 ) -> None:
-    """Follow the delivery of an operation, or of everything."""
+    """Follow the delivery of an operation to its end, or of everything; goes on by itself when the connection is lost.
+
+    Exits with 0 at the end, 1 when the stream can't go on, 2 for a wrong command line, 3 see --exit-status, 130 when
+    interrupted, 141 when nobody reads its output any more.
+    """
     if (operation_id is None) != account:
         raise typer.BadParameter("give either an operation or --account")
-    from client.commands import watch_account, watch_operation
+    if exit_status and account:
+        raise typer.BadParameter("an account's stream has no end: --exit-status goes with an operation")
+    from client import commands
 
-    _run(watch_account(env_file) if operation_id is None else watch_operation(operation_id, env_file))
+    options = commands.WatchOptions(operation_id, as_json, resume_token, exit_status)
+    _run(commands.watch(options, env_file))
 
 
 @app.command()
@@ -143,21 +158,31 @@ _pass_on("gateway", "gateway", "Run the REST gateway.")
 _pass_on("sandbox", "sandbox", "Run the local FCM and APNs.")
 
 
-def _run(work: Coroutine[None, None, None]) -> None:
-    """Runs a command; what went wrong is told in words, not in a traceback."""
+def _run(work: Coroutine[None, None, int]) -> NoReturn:
+    """Runs a command and exits with its code; what went wrong is told in words, not in a traceback."""
     from client.commands import UsageError
     from client.connection import NoConnectionError
     from client.errors import PushError
     from client.recipients import RecipientError
 
     try:
-        asyncio.run(work)
+        raise typer.Exit(asyncio.run(work))
+    except BrokenPipeError:
+        _leave_stdout()
+        raise typer.Exit(_BROKEN_PIPE) from None
     except (UsageError, NoConnectionError, RecipientError) as error:
         _fail(str(error), 2)
     except (PushError, OSError) as error:
         _fail(str(error), 1)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
+
+
+def _leave_stdout() -> None:
+    """Nobody reads it: else the interpreter would complain about that at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def _fail(message: str, code: int) -> NoReturn:

@@ -8,13 +8,16 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 
+from pharos.push.v1.delivery_status_pb2 import WatchDeliveryStatusRequest
+from pharos.push.v1.operations_pb2 import OperationStats
 from pharos.push.v1.push_notifications_pb2 import Content, Sender, SendPushNotificationRequest
 
 from client.connection import Connection
-from client.live_view import AccountView, counted, progress_view, summary_lines
 from client.push_client import PushClient
 from client.recipients import parse_recipient, read_recipients
-from client.tally import Tally
+from client.watch_views import JsonLines, StreamView, account_view, operation_view
+
+NOT_ALL_SENT = 3
 
 
 class UsageError(ValueError):
@@ -49,41 +52,53 @@ class SendOptions:
         return request
 
 
-async def send_once(options: SendOptions, env_file: Path | None) -> None:
-    """Sends and prints the operation's id; follows the delivery if asked to."""
+@dataclass(frozen=True, slots=True)
+class WatchOptions:
+    """What `pharos watch` was given. Without an operation it watches the account."""
+
+    operation_id: str | None = None
+    as_json: bool = False
+    resume_token: str = ""
+    exit_status: bool = False
+
+    def request(self) -> WatchDeliveryStatusRequest:
+        """The request. Raises UsageError."""
+        if self.resume_token and not self.as_json:
+            raise UsageError("--resume-token goes with --json: the other views count from the beginning")
+        request = WatchDeliveryStatusRequest(resume_token=self.resume_token)
+        if self.operation_id is not None:
+            request.operation_id = self.operation_id
+        return request
+
+    def view(self) -> StreamView:
+        if self.as_json:
+            return JsonLines()
+        return account_view() if self.operation_id is None else operation_view()
+
+
+async def send_once(options: SendOptions, env_file: Path | None) -> int:
+    """Sends and prints the operation's id; follows the delivery if asked to. Returns the exit code."""
     request = options.request()
     async with PushClient.connect(Connection.find(env_file)) as client:
         operation_id = (await client.send(request)).operation_id
         _say(operation_id)
-        if options.watch:
-            await _follow(client, operation_id)
+        return await _follow(client, WatchOptions(operation_id)) if options.watch else 0
 
 
-async def watch_operation(operation_id: str, env_file: Path | None) -> None:
-    """Follows an operation to its end."""
+async def watch(options: WatchOptions, env_file: Path | None) -> int:
+    """Follows an operation to its end, or the account until interrupted. Returns the exit code."""
     async with PushClient.connect(Connection.find(env_file)) as client:
-        await _follow(client, operation_id)
+        return await _follow(client, options)
 
 
-async def watch_account(env_file: Path | None) -> None:
-    """Follows all operations of the account until interrupted."""
-    async with PushClient.connect(Connection.find(env_file)) as client:
-        with AccountView() as view:
-            async with aclosing(client.watch()) as messages:
-                async for message in messages:
-                    for operation in message.changes.operations:
-                        view.show(operation)
-
-
-async def _follow(client: PushClient, operation_id: str) -> None:
-    tally = Tally()
-    with progress_view("delivering") as view:
-        async with aclosing(client.watch(operation_id=operation_id)) as messages:
+async def _follow(client: PushClient, options: WatchOptions) -> int:
+    request, stats = options.request(), OperationStats()
+    with options.view() as view:
+        async with aclosing(client.watch(request, on_lost=view.lost)) as messages:
             async for message in messages:
-                tally.add(message)
-                view.show(len(tally.final), tally.recipients, counted(tally.by_status()))
-    for line in summary_lines(tally):
-        _say(line)
+                view.show(message)
+                stats = message.end.operation.stats
+    return NOT_ALL_SENT if options.exit_status and stats.sent < stats.recipients else 0
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 _DOCS = Path(__file__).parents[3] / "docs"
@@ -18,12 +19,20 @@ def program_of(page: str) -> str:
     return str(program)
 
 
-async def run_program(program: str, *arguments: str, grpc_url: str) -> str:
+def account_of_the_test(port: int) -> dict[str, str]:
+    """Where the test's service is, and who asks it."""
+    return {
+        "PHAROS_GRPC": f"http://127.0.0.1:{port}",
+        "PHAROS_ACCOUNT_ID": "account",
+        "PHAROS_AUTH_TOKEN": "secret",
+    }
+
+
+async def run_program(program: str, *arguments: str, env: Mapping[str, str]) -> str:
     """What it prints. Fails where it ends badly."""
-    env = os.environ | {"PHAROS_GRPC": grpc_url, "PHAROS_ACCOUNT_ID": "account", "PHAROS_AUTH_TOKEN": "secret"}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-W", "error", "-c", program, *arguments),
-        env=env,
+        env={**os.environ, **env},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )

@@ -115,6 +115,66 @@ async def test_watch_shows_an_operation_to_its_end(service: Any, env_file: Path)
     assert service.requests[0].operation_id == OPERATION_ID
 
 
+async def test_watch_goes_on_after_the_connection_was_lost_and_says_so(service: Any, env_file: Path) -> None:
+    first, *rest = a_delivery()
+    service.streams.extend([[first, service.refuse(grpc.StatusCode.UNAVAILABLE, "restarting")], rest])
+
+    code, said, complained = await pharos("watch", OPERATION_ID, "--env-file", str(env_file))
+
+    assert code == 0
+    assert said.splitlines()[-2] == f"{OPERATION_ID} COMPLETED: SENT 1  FAILED 1"
+    assert complained == "pharos: the stream was lost, going on: UNAVAILABLE: restarting\n"
+    assert [request.resume_token for request in service.requests] == ["", "a"]
+
+
+async def test_watch_has_a_json_object_for_each_message(service: Any, env_file: Path) -> None:
+    service.streams.append(a_delivery())
+
+    code, said, _ = await pharos(
+        "watch", OPERATION_ID, "--json", "--resume-token", "before", "--env-file", str(env_file)
+    )
+
+    lines = [json.loads(line) for line in said.splitlines()]
+    assert code == 0
+    assert [(line["event"], line["resumeToken"]) for line in lines] == [
+        ("snapshot", "a"),
+        ("changes", "b"),
+        ("end", "c"),
+    ]
+    assert [recipient["status"] for recipient in lines[1]["data"]["recipients"]] == ["SENT", "FAILED"]
+    assert lines[2]["data"]["operation"]["status"] == "COMPLETED"
+    assert service.requests[0].resume_token == "before"
+
+
+@pytest.mark.parametrize(("sent", "expected"), [(1, 3), (2, 0)])
+async def test_the_exit_status_says_whether_all_were_sent(
+    service: Any, env_file: Path, sent: int, expected: int
+) -> None:
+    *_, end = a_delivery()
+    end.end.operation.stats.sent = sent
+    service.streams.append([end])
+
+    code, _, _ = await pharos("watch", OPERATION_ID, "--exit-status", "--env-file", str(env_file))
+
+    assert code == expected
+
+
+async def test_who_reads_no_more_ends_the_watch_without_a_complaint(service: Any, env_file: Path) -> None:
+    first, *rest = a_delivery()
+    service.streams.append([first, *rest * 2_000])
+    command = f'"{sys.executable}" -m client watch {OPERATION_ID} --json --env-file "{env_file}"'
+
+    process = await asyncio.create_subprocess_exec(
+        *("bash", "-c", f"{command} | head -1 >/dev/null; echo ${{PIPESTATUS[0]}}"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    async with asyncio.timeout(WITHIN):
+        said, complained = await process.communicate()
+
+    assert (said, complained) == (b"141\n", b"")
+
+
 async def test_watch_of_the_account_has_a_line_for_each_change(service: Any, env_file: Path) -> None:
     operation = Operation(id=OPERATION_ID, status=OperationStatus.OPERATION_STATUS_PROCESSING)
     operation.stats.recipients, operation.stats.sent, operation.stats.queued = 3, 1, 2
@@ -144,6 +204,7 @@ async def test_a_refusal_is_told_in_words(service: Any, env_file: Path) -> None:
         (["send", "--to", "fcm:t"], "PHAROS_GRPC, PHAROS_ACCOUNT_ID, PHAROS_AUTH_TOKEN not set"),
         (["watch"], "give either an operation or --account"),
         (["watch", OPERATION_ID, "--account"], "give either an operation or --account"),
+        (["watch", "--account", "--exit-status"], "an account's stream has no end"),
         (["up", "--workers", "0"], "--workers"),
         (["work", "--workers", "0"], "--workers"),
     ],

@@ -13,7 +13,7 @@ from pharos.push.v1.delivery_status_pb2 import (
 from pharos.push.v1.push_notifications_pb2 import SendPushNotificationResponse
 from pharos.push.v1.types_pb2 import DeliveryReason, DeliveryStatus, Provider
 
-from tests.unit.client.documented import program_of, run_program
+from tests.unit.client.documented import account_of_the_test, program_of, run_program
 
 OPERATION_ID = "comms_operation_01h455vb4pex5vsknk084sn02q"
 
@@ -31,7 +31,7 @@ async def test_the_program_on_the_page_sends_and_follows(service: Any) -> None:
         ]
     )
 
-    said = await run_program(program_of("grpc_client.md"), "one", "two", grpc_url=f"http://127.0.0.1:{service.port}")
+    said = await run_program(program_of("grpc_client.md"), "one", "two", env=account_of_the_test(service.port))
 
     assert said.splitlines() == [
         "one DELIVERY_STATUS_SENT DELIVERY_REASON_UNSPECIFIED",

@@ -12,7 +12,7 @@ from pharos.push.v1.delivery_status_pb2 import (
 )
 from pharos.push.v1.types_pb2 import DeliveryReason, DeliveryStatus
 
-from tests.unit.client.documented import program_of, run_program
+from tests.unit.client.documented import account_of_the_test, program_of, run_program
 
 OPERATION_ID = "comms_operation_01h455vb4pex5vsknk084sn02q"
 
@@ -34,7 +34,7 @@ async def test_the_program_on_the_page_follows_an_operation_over_a_lost_connecti
         ]
     )
 
-    said = await run_program(program_of("status_stream.md"), OPERATION_ID, grpc_url=f"http://127.0.0.1:{service.port}")
+    said = await run_program(program_of("status_stream.md"), OPERATION_ID, env=account_of_the_test(service.port))
 
     assert [line.rstrip() for line in said.splitlines()] == ["0 SENT", "1 FAILED UNREGISTERED"]
     assert [(watch.operation_id, watch.resume_token) for watch in service.requests] == [

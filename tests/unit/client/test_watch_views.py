@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import io
+
+import grpc
+import pytest
+from pharos.push.v1.delivery_status_pb2 import (
+    RecipientStatus,
+    StatusChanges,
+    StatusEnd,
+    StatusSnapshot,
+    WatchDeliveryStatusResponse,
+)
+from pharos.push.v1.operations_pb2 import Operation, OperationStatus
+from pharos.push.v1.types_pb2 import DeliveryReason, DeliveryStatus
+from rich.console import Console
+
+from client.errors import UnavailableError
+from client.watch_views import AccountTable, JsonLines, OperationTable
+
+LOST = UnavailableError(grpc.StatusCode.UNAVAILABLE, "restarting")
+
+
+def operation(recipients: int) -> Operation:
+    made = Operation(id="o", status=OperationStatus.OPERATION_STATUS_PROCESSING)
+    made.stats.recipients = recipients
+    return made
+
+
+def changes(*recipients: RecipientStatus) -> WatchDeliveryStatusResponse:
+    return WatchDeliveryStatusResponse(changes=StatusChanges(recipients=recipients))
+
+
+def terminal() -> Console:
+    return Console(record=True, force_terminal=True, width=120, file=io.StringIO())
+
+
+def test_an_operation_is_a_bar_and_a_table_of_what_became_of_its_recipients(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    console = terminal()
+    sent = (RecipientStatus(recipient_index=n, status=DeliveryStatus.DELIVERY_STATUS_SENT) for n in range(3))
+    failed = RecipientStatus(recipient_index=3, status=DeliveryStatus.DELIVERY_STATUS_FAILED)
+    failed.reason = DeliveryReason.DELIVERY_REASON_UNREGISTERED
+    completed = operation(4)
+    completed.status = OperationStatus.OPERATION_STATUS_COMPLETED
+
+    with OperationTable(console) as view:
+        view.show(WatchDeliveryStatusResponse(snapshot=StatusSnapshot(operation=operation(4))))
+        view.show(changes(*sent, failed))
+        view.show(WatchDeliveryStatusResponse(end=StatusEnd(operation=completed)))
+
+    words = [line.split() for line in console.export_text().splitlines()]
+    assert ["SENT", "3"] in words
+    assert ["FAILED", "1"] in words
+    assert ["UNREGISTERED", "1"] in words
+    assert any({"delivering", "100%", "4/4"} <= set(line) for line in words)
+    assert capsys.readouterr().out.splitlines()[-2:] == ["o COMPLETED: SENT 3  FAILED 1", "reasons: UNREGISTERED 1"]
+
+
+def test_a_lost_stream_is_shown_until_something_is_heard() -> None:
+    lost, found = terminal(), terminal()
+
+    with OperationTable(lost) as view:
+        view.lost(LOST)
+    with OperationTable(found) as view:
+        view.lost(LOST)
+        view.show(changes())
+
+    assert "the stream was lost, going on: UNAVAILABLE: restarting" in lost.export_text()
+    assert "lost" not in found.export_text().splitlines()[-1]
+
+
+def test_the_account_is_a_table_of_the_operations_that_changed_last() -> None:
+    console = terminal()
+
+    with AccountTable(console) as view:
+        for number in (*range(30), 15):
+            changed = Operation(id=f"operation-{number}", status=OperationStatus.OPERATION_STATUS_PROCESSING)
+            view.show(WatchDeliveryStatusResponse(changes=StatusChanges(operations=[changed])))
+
+    rows = [line.split("│")[1].strip() for line in console.export_text().splitlines() if "PROCESSING" in line]
+    assert rows[-20:] == [
+        "operation-15",
+        *(f"operation-{n}" for n in range(29, 15, -1)),
+        *(f"operation-{n}" for n in (14, 13, 12, 11, 10)),
+    ]
+
+
+def test_programs_get_lost_streams_told_apart_from_the_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    with JsonLines() as view:
+        view.lost(LOST)
+        view.show(WatchDeliveryStatusResponse(end=StatusEnd(), resume_token="t"))
+
+    shown = capsys.readouterr()
+    assert shown.out == '{"event":"end","resumeToken":"t","data":{}}\n'
+    assert shown.err == "pharos: the stream was lost, going on: UNAVAILABLE: restarting\n"
