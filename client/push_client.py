@@ -19,6 +19,8 @@ from pharos.push.v1 import (
     operations_pb2_grpc,
     push_notifications_pb2,
     push_notifications_pb2_grpc,
+    stream_tokens_pb2,
+    stream_tokens_pb2_grpc,
     types_pb2,
     users_pb2,
     users_pb2_grpc,
@@ -64,6 +66,7 @@ class PushClient:
         self._notifications = push_notifications_pb2_grpc.PushNotificationServiceStub(self._channel)
         self._operations = operations_pb2_grpc.OperationServiceStub(self._channel)
         self._registrations = device_registrations_pb2_grpc.DeviceRegistrationServiceStub(self._channel)
+        self._stream_tokens = stream_tokens_pb2_grpc.StreamTokenServiceStub(self._channel)
         self._users = users_pb2_grpc.UserServiceStub(self._channel)
         self._apps = apps_pb2_grpc.AppServiceStub(self._channel)
         self._credentials = credentials_pb2_grpc.CredentialServiceStub(self._channel)
@@ -154,6 +157,13 @@ class PushClient:
         elif push_notification_id is not None:
             request.push_notification_id = push_notification_id
         return follow(self._channel, request, self._metadata, silence=silence, patience=patience, on_lost=on_lost)
+
+    async def create_stream_token(
+        self, operation_id: str | None = None, ttl: int | None = None
+    ) -> stream_tokens_pb2.CreateStreamTokenResponse:
+        """A token that opens the streams of one operation, or of the account, for `ttl` seconds; 600 by default."""
+        request = stream_tokens_pb2.CreateStreamTokenRequest(operation_id=operation_id, ttl=ttl)
+        return await self._caller.safely(self._stream_tokens.CreateStreamToken, request)
 
     # Devices and users
 

@@ -47,9 +47,9 @@ def follow(
     pause that grows from 0.1 to 5 s; `on_lost` is told each time. To go on in another process, put the
     `resume_token` of the last message in the request.
 
-    `metadata`: `basic_auth(account_id, auth_token)`. `silence`: seconds without a message after which a
-    connection counts as lost; the service says something every 15. `patience`: seconds without a message, over all
-    tries, after which it fails.
+    `metadata`: `basic_auth(account_id, auth_token)`, or `bearer_auth(stream_token)`. `silence`: seconds without a
+    message after which a connection counts as lost; the service says something every 15. `patience`: seconds
+    without a message, over all tries, after which it fails.
 
     Raises PushError when it can't go on: ResumeTokenError where the token is too old or not this stream's,
     NotFoundError, UnauthenticatedError, UnavailableError after `patience`.

@@ -17,10 +17,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
+from gateway.auth import basic_authorization
 from gateway.contract import Binding, Rpc
 from gateway.edge import base_url
 from gateway.encode import encoder
 from gateway.errors import ApiError, from_rpc
+from gateway.event_access import open_request
 from gateway.events import EventEncoder, EventStream, Subscriber, split_event_id
 from gateway.requests import RequestError, RequestReader, call_metadata
 from gateway.schema import json_fields
@@ -33,7 +35,12 @@ _log = logging.getLogger(__name__)
 
 
 class Endpoint(Protocol):
-    """Answers the requests of one binding. Raises ApiError."""
+    """Answers the requests of one binding. Raises ApiError.
+
+    `cross_origin`: pages of other origins may call it, where the gateway lets any.
+    """
+
+    cross_origin: bool
 
     async def __call__(self, request: Request, variables: Mapping[str, str]) -> ASGIApp: ...
 
@@ -42,6 +49,7 @@ class UnaryEndpoint:
     """One message in, one JSON document out."""
 
     def __init__(self, rpc: Rpc, binding: Binding, channel: grpc.aio.Channel, settings: Settings) -> None:
+        self.cross_origin = rpc.rest.cross_origin
         self._rpc = rpc
         self._settings = settings
         self._reader = RequestReader(rpc.method.input_type, binding, settings)
@@ -49,7 +57,8 @@ class UnaryEndpoint:
         self._answer = _Answer(rpc, binding.response_field)
 
     async def __call__(self, request: Request, variables: Mapping[str, str]) -> ASGIApp:
-        metadata = call_metadata(request)
+        authorization = basic_authorization(request.headers.get("authorization"))
+        metadata = call_metadata(request, authorization)
         try:
             message = await self._reader.read(request, variables)
         except RequestError as error:
@@ -103,6 +112,8 @@ class _Answer:
 class EventEndpoint:
     """One message in, server-sent events out."""
 
+    cross_origin = True
+
     def __init__(
         self, rpc: Rpc, binding: Binding, channel: grpc.aio.Channel, settings: Settings, draining: asyncio.Event
     ) -> None:
@@ -115,7 +126,8 @@ class EventEndpoint:
         self._event_id = _event_id_field(rpc.method.input_type)
 
     async def __call__(self, request: Request, variables: Mapping[str, str]) -> ASGIApp:
-        metadata = call_metadata(request)
+        request, authorization = open_request(request)
+        metadata = call_metadata(request, authorization)
         try:
             message = await self._reader.read(request, variables)
         except RequestError as error:

@@ -12,7 +12,6 @@ from google.protobuf.message_factory import GetMessageClass
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
-from gateway.auth import basic_authorization
 from gateway.body import read_body
 from gateway.contract import Binding
 from gateway.decode import BodyDecoder, MalformedError, Member, choice_problems
@@ -78,12 +77,9 @@ class RequestReader:
         return self._body.decode(body) if body else {}
 
 
-def call_metadata(request: Request) -> tuple[tuple[str, str], ...]:
-    """What every call carries along. Raises ApiError 401 when there are no credentials to carry."""
-    return (
-        ("authorization", basic_authorization(request.headers.get("authorization"))),
-        ("x-request-id", request.state.request_id),
-    )
+def call_metadata(request: Request, authorization: str) -> tuple[tuple[str, str], ...]:
+    """What every call carries along."""
+    return (("authorization", authorization), ("x-request-id", request.state.request_id))
 
 
 def taken_by_path(message: Descriptor, variables: Iterable[str]) -> set[str]:

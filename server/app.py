@@ -21,6 +21,7 @@ from server.api.interceptors import CallInterceptor
 from server.api.operations import OperationServicer
 from server.api.push_notifications import PushNotificationServicer
 from server.api.server import ApiServer
+from server.api.stream_tokens import StreamTokens, StreamTokenServicer
 from server.api.users import UserServicer
 from server.config import Config
 from server.dispatch.health import HealthReports
@@ -38,7 +39,7 @@ from server.providers.credentials.parsing import parse_credential
 from server.providers.http2.pool import Http2Transport
 from server.providers.httpx_transport import HttpxTransport
 from server.providers.measuring import measure
-from server.providers.sealing import Sealer
+from server.providers.sealing import Sealer, derived_keys
 from server.providers.senders import Senders
 from server.providers.transport import Connect
 from server.rendering.renderer import Renderer
@@ -145,7 +146,10 @@ def _api(config: Config, database: Database, hints: Hints, tailer: Tailer, addre
     renderer = Renderer()
     operations, notifications = Operations(database), Notifications(database)
     sealer = Sealer.from_environment(config.environment, config.data_dir)
+    accounts = Accounts(database)
+    tokens = StreamTokens(derived_keys(config.environment, config.data_dir, "stream tokens"), accounts)
     servicers = (
+        StreamTokenServicer(tokens, operations),
         UserServicer(Users(database)),
         DeviceRegistrationServicer(Registrations(database)),
         AppServicer(Apps(database)),
@@ -156,7 +160,7 @@ def _api(config: Config, database: Database, hints: Hints, tailer: Tailer, addre
         OperationServicer(operations, notifications, Cancellations(database), hints),
         DeliveryStatusServicer(StatusStreams(Feed(database), tailer)),
     )
-    return ApiServer(address, servicers, CallInterceptor(Authenticator(Accounts(database))))
+    return ApiServer(address, servicers, CallInterceptor(Authenticator(accounts), tokens))
 
 
 class _Process:

@@ -30,7 +30,7 @@ _BEYOND_SCHEMA = tuple(
         r"(?:Get|List)\w+ \$\.pageToken is not a page token",
         r"WatchDeliveryStatus2? - Last-Event-ID: it is not a token",
         r"WatchDeliveryStatus2 - Only one of operationId, pushNotificationId may be given",
-        r"\w+ \$\S*\.(?:appName|userId|user|fcm|apn) (?:there is no such \w+|names nothing that exists)",
+        r"\w+ \$\S*\.(?:appName|operationId|userId|user|fcm|apn) (?:there is no such \w+|names nothing that exists)",
         r"\w+ \$\S*\.token must be hexadecimal for APN",
         r"SendPushNotification \$\.content\.body is required, unless it is a silent push",
         r"SendPushNotification \$\.image line 1, column 1: must be an https URL with a host",

@@ -19,6 +19,7 @@ from pharos.push.v1 import (
     device_registrations_pb2_grpc,
     operations_pb2_grpc,
     push_notifications_pb2_grpc,
+    stream_tokens_pb2_grpc,
 )
 
 from client.channels import MAX_MESSAGE_BYTES
@@ -92,6 +93,7 @@ class Service:
         push_notifications_pb2_grpc.add_PushNotificationServiceServicer_to_server(_Notifications(self), server)
         operations_pb2_grpc.add_OperationServiceServicer_to_server(_Operations(self), server)
         device_registrations_pb2_grpc.add_DeviceRegistrationServiceServicer_to_server(_Registrations(self), server)
+        stream_tokens_pb2_grpc.add_StreamTokenServiceServicer_to_server(_StreamTokens(self), server)
         delivery_status_pb2_grpc.add_DeliveryStatusServiceServicer_to_server(_Statuses(self), server)
         self.port = server.add_insecure_port(f"127.0.0.1:{self.port}")
         await server.start()
@@ -132,6 +134,11 @@ class _Registrations(device_registrations_pb2_grpc.DeviceRegistrationServiceServ
     def __init__(self, service: Service) -> None:
         self.RegisterDevice = service.answer
         self.DeleteDeviceRegistration = service.answer
+
+
+class _StreamTokens(stream_tokens_pb2_grpc.StreamTokenServiceServicer):
+    def __init__(self, service: Service) -> None:
+        self.CreateStreamToken = service.answer
 
 
 class _Statuses(delivery_status_pb2_grpc.DeliveryStatusServiceServicer):

@@ -18,10 +18,14 @@ from pharos.push.v1.delivery_status_pb2 import (
     WatchDeliveryStatusRequest,
     WatchDeliveryStatusResponse,
 )
+from pharos.push.v1.stream_tokens_pb2 import CreateStreamTokenResponse
 from pharos.push.v1.types_pb2 import DeliveryStatus
 
+from client.calls import bearer_auth
+from client.channels import open_channel
 from client.errors import InvalidArgumentError, PushError, RateLimitedError, ResumeTokenError, UnavailableError
 from client.push_client import PushClient
+from client.subscription import follow
 
 OPERATION_ID = "comms_operation_01h455vb4pex5vsknk084sn02q"
 
@@ -218,3 +222,20 @@ async def test_who_stops_reading_leaves_no_call_behind(service: Any, client: Pus
 
     async with asyncio.timeout(10):
         await service.reader_left.wait()
+
+
+async def test_a_stream_token_opens_a_stream_in_place_of_the_accounts_credentials(
+    service: Any, client: PushClient
+) -> None:
+    service.answers.append(CreateStreamTokenResponse(token="for-this-stream"))
+    service.streams.append([end("a")])
+    token = (await client.create_stream_token(OPERATION_ID, ttl=60)).token
+
+    async with open_channel(f"127.0.0.1:{service.port}") as channel:
+        request = WatchDeliveryStatusRequest(operation_id=OPERATION_ID)
+        seen = [message async for message in follow(channel, request, bearer_auth(token))]
+
+    made, _ = service.requests
+    assert (made.operation_id, made.ttl) == (OPERATION_ID, 60)
+    assert service.metadata[1]["authorization"] == "Bearer for-this-stream"
+    assert [message.resume_token for message in seen] == ["a"]
