@@ -111,7 +111,7 @@ def _scope(status: int, code: str) -> Scope:
 def _error(response: Response) -> _Error:
     try:
         return _decoder.decode(response.body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _Error()
 
 

@@ -76,7 +76,7 @@ def refuses_access_token(response: Response) -> bool:
 def _answer(response: Response) -> _Answer:
     try:
         return _decoder.decode(response.body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _Answer()
 
 

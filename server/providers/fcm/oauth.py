@@ -151,7 +151,7 @@ class AccessTokens:
             raise AccessTokenError(_refusal(response, now))
         try:
             grant = _grant_decoder.decode(response.content)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise AccessTokenError(NotSent("OAUTH_MALFORMED")) from None
         early = min(_EARLY_SECONDS, grant.expires_in / 2)
         return _Token(grant.access_token, now, now + grant.expires_in - early, now + grant.expires_in)
@@ -173,7 +173,7 @@ def _refusal(response: httpx.Response, now: float) -> CredentialRefused | Thrott
         return Throttled(f"OAUTH_HTTP_{status}", retry_after.seconds(response.headers.get("retry-after"), now))
     try:
         error = _refusal_decoder.decode(response.content).error
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         error = ""
     # Without OAuth's own error (RFC 6749, 5.2), something in between answered.
     return CredentialRefused(codes.safe(error, status)) if error else NotSent(f"OAUTH_HTTP_{status}")

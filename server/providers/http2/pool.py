@@ -218,7 +218,8 @@ class Http2Transport:
             self._failures = 0
         if not self._failures:
             return 0.0
-        return random.uniform(0, min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2.0**self._failures))  # noqa: S311  # no secret
+        longest = min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2.0 ** min(self._failures, 10))  # no float holds 2.0 ** 1024
+        return random.uniform(0, longest)  # noqa: S311  # no secret
 
     def _fail_waiting(self, error: NotSentError) -> None:
         _log.warning("no connection to %s: %s", self._authority, error.code)

@@ -141,7 +141,16 @@ def test_retry_after_that_says_nothing(value: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"null", b"[]", b"\xff", b'{"error":"invalid_grant"}', b'{"error":{"details":1}}']
+    "body",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b"\xff",
+        b'{"error":"invalid_grant"}',
+        b'{"error":{"details":1}}',
+        pytest.param(b'{"a":' + b"[" * 50_000, id="deep"),
+    ],
 )
 @pytest.mark.parametrize("status", [200, 400, 401, 403, 404, 413, 418, 429, 500, 503])
 def test_no_body_is_too_strange(status: int, body: bytes) -> None:

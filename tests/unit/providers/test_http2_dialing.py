@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from server.providers.http2 import pool
 from server.providers.http2.dialing import Dialer
-from server.providers.transport import NotSentError
+from server.providers.http2.pool import Http2Transport
+from server.providers.transport import NotSentError, Origin, Request, SharedHeaders
 
 
 class Network:
@@ -39,3 +41,17 @@ async def test_each_dial_asks_for_addresses_and_begins_with_another_one(monkeypa
             await dialer.dial()
     assert network.asked == 3
     assert [address[-1] for address in network.tried] == list("123231312")
+
+
+async def test_a_provider_that_was_away_for_ever_is_reached_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many dials failed, the next one is made."""
+    network = Network(monkeypatch)
+    transport = Http2Transport(Origin("https://push.example", streams=100, connections=1), ssl.create_default_context())
+    monkeypatch.setattr(pool, "_LONGEST_BACKOFF", 0.0)
+    transport._failures = 5_000  # noqa: SLF001  # half a day of them
+    deadline = asyncio.get_running_loop().time() + 5
+    for _ in range(2):
+        with pytest.raises(NotSentError, match="CONNECT_FAILED"):
+            await transport.post(Request("/", SharedHeaders(()), (), b""), deadline)
+    assert network.asked == 2
+    await transport.aclose()
