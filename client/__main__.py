@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
@@ -20,7 +21,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # its tracebacks show local variables, tokens among them
 )
 
-_BROKEN_PIPE = 128 + 13  # as a shell says of a program that SIGPIPE ended
+# As a shell says of a program that the signal ended.
+_INTERRUPTED = 128 + signal.SIGINT
+_BROKEN_PIPE = 128 + signal.SIGPIPE
+_TERMINATED = 128 + signal.SIGTERM
 _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 DataDir = Annotated[Path, typer.Option(help="Where everything is kept.")]
@@ -88,7 +92,7 @@ def watch(
     """Follow the delivery of an operation to its end, or of everything; goes on by itself when the connection is lost.
 
     Exits with 0 at the end, 1 when the stream can't go on, 2 for a wrong command line, 3 see --exit-status, 130 when
-    interrupted, 141 when nobody reads its output any more.
+    interrupted, 143 when terminated, 141 when nobody reads its output any more.
     """
     if (operation_id is None) != account:
         raise typer.BadParameter("give either an operation or --account")
@@ -166,7 +170,7 @@ def _run(work: Coroutine[None, None, int]) -> NoReturn:
     from client.recipients import RecipientError
 
     try:
-        raise typer.Exit(asyncio.run(work))
+        raise typer.Exit(asyncio.run(_until_terminated(work)))
     except BrokenPipeError:
         _leave_stdout()
         raise typer.Exit(_BROKEN_PIPE) from None
@@ -175,7 +179,17 @@ def _run(work: Coroutine[None, None, int]) -> NoReturn:
     except (PushError, OSError) as error:
         _fail(str(error), 1)
     except KeyboardInterrupt:
-        raise typer.Exit(130) from None
+        raise typer.Exit(_INTERRUPTED) from None
+    except asyncio.CancelledError:
+        raise typer.Exit(_TERMINATED) from None
+
+
+async def _until_terminated(work: Coroutine[None, None, int]) -> int:
+    """SIGTERM ends it like an interrupt, so that a terminal gets its cursor back."""
+    working = asyncio.current_task()
+    assert working is not None, "runs in a task"
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, working.cancel)
+    return await work
 
 
 def _leave_stdout() -> None:

@@ -19,11 +19,14 @@ _WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
 def json_line(message: WatchDeliveryStatusResponse) -> str:
-    """`{"event": ..., "resumeToken": ..., "data": {...}}`; a message of a kind not known here is `unknown`."""
+    """`{"event": ..., "resumeToken": ..., "data": {...}}`; a message of a kind not known here is `unknown`.
+
+    ASCII: no output refuses it, and there is no other line break or control character for a reader to stumble over.
+    """
     case = message.WhichOneof("message")
     data = _document(getattr(message, case)) if case else {}
     line = {"event": case or "unknown", "resumeToken": message.resume_token, "data": data}
-    return json.dumps(line, ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(line, separators=(",", ":"))
 
 
 def _document(message: Message) -> dict[str, Any]:

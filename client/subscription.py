@@ -22,8 +22,8 @@ PATIENCE = 300.0
 _RESUMABLE = frozenset(
     {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.CANCELLED},
 )
-# What gRPC makes of a stream that a proxy broke off. The service's own faults have a reason.
-_BROKEN_OFF = frozenset({grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN})
+# What gRPC makes of a stream that a proxy broke off, or gave its own deadline. The service's own faults have a reason.
+_BROKEN_OFF = frozenset({grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DEADLINE_EXCEEDED})
 
 StatusCall = grpc.aio.UnaryStreamCall[WatchDeliveryStatusRequest, WatchDeliveryStatusResponse]
 
@@ -85,6 +85,7 @@ class _Subscription:
                     async for message in stream:
                         request.resume_token = message.resume_token or request.resume_token
                         yield message
+                        self._heard = time.monotonic()  # the caller may have taken its time
                         if message.WhichOneof("message") == "end":
                             return
                 failure: PushError = _lost("the stream ended early")

@@ -11,7 +11,8 @@ from pharos.push.v1.operations_pb2 import Operation
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
+from rich.text import Text
 
 from client.errors import PushError
 from client.json_lines import json_line
@@ -19,6 +20,7 @@ from client.live_view import LineView, counted, operation_status, summary_lines
 from client.tally import Tally
 
 _SHOWN_OPERATIONS = 20
+_TABLE_WIDTH = 60  # an operation's id and the longest word of what became of it
 _STATS = ("recipients", "sent", "failed", "unaddressable", "canceled", "queued", "scheduled")
 
 
@@ -39,13 +41,18 @@ class StreamView(Protocol):
 def operation_view() -> StreamView:
     """A bar and a table on a terminal, otherwise a line for each tenth; at the end a summary."""
     console = Console()
-    return OperationTable(console) if console.is_terminal else OperationLines()
+    return OperationTable(console) if _draws(console) else OperationLines()
 
 
 def account_view() -> StreamView:
-    """The operations that changed last: a table on a terminal, otherwise a line for each change."""
+    """The operations that changed last: a table on a terminal that has room for it, otherwise a line for each change."""
     console = Console()
-    return AccountTable(console) if console.is_terminal else AccountLines()
+    return AccountTable(console) if _draws(console) and console.width >= _TABLE_WIDTH else AccountLines()
+
+
+def _draws(console: Console) -> bool:
+    """Whether it is a terminal, and one that can draw anew: a dumb one would show nothing before the end."""
+    return console.is_terminal and not console.is_dumb_terminal
 
 
 class _Plain:
@@ -91,8 +98,7 @@ class AccountLines(_Plain):
 
     def show(self, message: WatchDeliveryStatusResponse) -> None:
         for operation in message.changes.operations:
-            counts = "  ".join(f"{name} {count}" for name, count in _counts(operation) if count)
-            _say(f"{operation.id} {operation_status(operation)}  {counts}")
+            _say(f"{operation.id} {operation_status(operation)}  {_counts(operation)}")
 
 
 class _Live:
@@ -115,7 +121,7 @@ class _Live:
         self._live.update(Group(*self._parts()))  # made here: rich draws in a thread of its own
 
     def lost(self, failure: PushError) -> None:
-        self._live.update(Group(*self._parts(), _going_on(failure)))
+        self._live.update(Group(*self._parts(), Text(_going_on(failure))))
 
     def _add(self, message: WatchDeliveryStatusResponse) -> None:
         raise NotImplementedError
@@ -171,15 +177,16 @@ class AccountTable(_Live):
             del self._operations[next(iter(self._operations))]
 
     def _parts(self) -> list[RenderableType]:
-        table = Table("operation", "status", *_STATS)
+        table = Table(Column("operation", no_wrap=True), "status and recipients", box=None)
         for operation in reversed(self._operations.values()):
-            counts = (str(count) for _, count in _counts(operation))
-            table.add_row(operation.id, operation_status(operation), *counts)
+            table.add_row(operation.id, f"{operation_status(operation)}  {_counts(operation)}")
         return [table]
 
 
-def _counts(operation: Operation) -> list[tuple[str, int]]:
-    return [(name, getattr(operation.stats, name)) for name in _STATS]
+def _counts(operation: Operation) -> str:
+    """Those that are not 0: an id leaves a terminal little room."""
+    counts = ((name, getattr(operation.stats, name)) for name in _STATS)
+    return "  ".join(f"{name} {count}" for name, count in counts if count)
 
 
 def _summarize(tally: Tally) -> None:

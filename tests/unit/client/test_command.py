@@ -3,6 +3,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import pty
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +47,18 @@ async def pharos(*arguments: str) -> tuple[int | None, str, str]:
     async with asyncio.timeout(WITHIN):
         said, complained = await process.communicate()
     return process.returncode, said.decode(), complained.decode()
+
+
+def _shown(terminal: int, last: bytes) -> bytes:
+    """What a terminal is sent up to `last`, or all until nobody has it open any more."""
+    shown = b""
+    while not last or last not in shown:
+        try:
+            read = os.read(terminal, 65_536)
+        except OSError:  # EIO, at its end
+            return shown
+        shown += read
+    return shown
 
 
 def a_delivery() -> list[WatchDeliveryStatusResponse]:
@@ -173,6 +187,50 @@ async def test_who_reads_no_more_ends_the_watch_without_a_complaint(service: Any
         said, complained = await process.communicate()
 
     assert (said, complained) == (b"141\n", b"")
+
+
+@pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+async def test_a_watch_that_is_stopped_gives_the_terminal_its_cursor_back(
+    service: Any, env_file: Path, number: signal.Signals, expected: int
+) -> None:
+    service.streams.append([a_delivery()[0], service.silence()])
+    terminal, its_end = pty.openpty()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "client", "watch", OPERATION_ID, "--env-file", str(env_file)),
+        stdout=its_end,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "TERM": "xterm"},
+    )
+    os.close(its_end)
+
+    async with asyncio.timeout(WITHIN):
+        before = await asyncio.to_thread(_shown, terminal, b"delivering")
+        process.send_signal(number)
+        after = await asyncio.to_thread(_shown, terminal, b"")
+        _, complained = await process.communicate()
+    os.close(terminal)
+
+    assert (process.returncode, complained) == (expected, b"")
+    assert b"\x1b[?25l" in before
+    assert after.rstrip().endswith(b"\x1b[?25h")
+
+
+async def test_an_interrupted_watch_has_told_each_line_by_then(service: Any, env_file: Path) -> None:
+    service.streams.append([a_delivery()[0], service.silence()])
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "client", "watch", OPERATION_ID, "--json", "--env-file", str(env_file)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+
+    async with asyncio.timeout(WITHIN):
+        told = json.loads(await process.stdout.readline())
+        process.send_signal(signal.SIGINT)
+        said, complained = await process.communicate()
+
+    assert told["resumeToken"] == "a"
+    assert (process.returncode, said, complained) == (130, b"", b"")
 
 
 async def test_watch_of_the_account_has_a_line_for_each_change(service: Any, env_file: Path) -> None:

@@ -114,12 +114,19 @@ async def test_a_stream_that_a_proxy_broke_off_is_taken_up_again(service: Any, c
     lost: list[PushError] = []
     service.streams.append([checkpoint("a"), service.broken_off(grpc.StatusCode.INTERNAL)])
     service.streams.append([checkpoint("b"), service.broken_off(grpc.StatusCode.UNKNOWN)])
-    service.streams.append([end("c")])
+    service.streams.append([checkpoint("c"), service.broken_off(grpc.StatusCode.DEADLINE_EXCEEDED)])
+    service.streams.append([checkpoint("d"), service.broken_off(grpc.StatusCode.CANCELLED)])
+    service.streams.append([end("e")])
 
     seen = [message async for message in client.watch(operation_id=OPERATION_ID, on_lost=lost.append)]
 
-    assert [message.resume_token for message in seen] == ["a", "b", "c"]
-    assert [failure.code for failure in lost] == [grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN]
+    assert [message.resume_token for message in seen] == ["a", "b", "c", "d", "e"]
+    assert [failure.code for failure in lost] == [
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.UNKNOWN,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.CANCELLED,
+    ]
 
 
 async def test_a_fault_of_the_service_is_told(service: Any, client: PushClient) -> None:
@@ -184,6 +191,22 @@ async def test_a_service_that_keeps_refusing_uses_the_patience_up(service: Any, 
 
     with pytest.raises(RateLimitedError):
         _ = [message async for message in client.watch(operation_id=OPERATION_ID, patience=0.3)]
+
+
+async def test_what_the_reader_does_with_a_message_does_not_use_the_patience_up(
+    service: Any, client: PushClient
+) -> None:
+    service.streams.append([checkpoint("a"), service.refuse(grpc.StatusCode.RESOURCE_EXHAUSTED, "too slow")])
+    service.streams.append([end("b")])
+    seen, loop, patience = [], asyncio.get_running_loop(), 0.2
+
+    async for message in client.watch(operation_id=OPERATION_ID, patience=patience):
+        seen.append(message.resume_token)
+        busy: asyncio.Future[None] = loop.create_future()
+        loop.call_later(2 * patience, busy.set_result, None)
+        await busy
+
+    assert seen == ["a", "b"]
 
 
 async def test_the_scope_and_the_statuses_are_passed_on(service: Any, client: PushClient) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import json
 
 import grpc
 import pytest
@@ -16,8 +17,17 @@ from pharos.push.v1.types_pb2 import DeliveryReason, DeliveryStatus
 from rich.console import Console
 
 from client.errors import UnavailableError
-from client.watch_views import AccountTable, JsonLines, OperationTable
+from client.watch_views import (
+    AccountLines,
+    AccountTable,
+    JsonLines,
+    OperationLines,
+    OperationTable,
+    account_view,
+    operation_view,
+)
 
+OPERATION_ID = "comms_operation_01h455vb4pex5vsknk084sn02q"
 LOST = UnavailableError(grpc.StatusCode.UNAVAILABLE, "restarting")
 
 
@@ -31,8 +41,8 @@ def changes(*recipients: RecipientStatus) -> WatchDeliveryStatusResponse:
     return WatchDeliveryStatusResponse(changes=StatusChanges(recipients=recipients))
 
 
-def terminal() -> Console:
-    return Console(record=True, force_terminal=True, width=120, file=io.StringIO())
+def terminal(width: int = 120) -> Console:
+    return Console(record=True, force_terminal=True, width=width, file=io.StringIO())
 
 
 def test_an_operation_is_a_bar_and_a_table_of_what_became_of_its_recipients(
@@ -79,12 +89,56 @@ def test_the_account_is_a_table_of_the_operations_that_changed_last() -> None:
             changed = Operation(id=f"operation-{number}", status=OperationStatus.OPERATION_STATUS_PROCESSING)
             view.show(WatchDeliveryStatusResponse(changes=StatusChanges(operations=[changed])))
 
-    rows = [line.split("│")[1].strip() for line in console.export_text().splitlines() if "PROCESSING" in line]
+    rows = [line.split()[0] for line in console.export_text().splitlines() if "PROCESSING" in line]
     assert rows[-20:] == [
         "operation-15",
         *(f"operation-{n}" for n in range(29, 15, -1)),
         *(f"operation-{n}" for n in (14, 13, 12, 11, 10)),
     ]
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_an_operations_id_and_counts_can_be_read_on_a_narrow_terminal(width: int) -> None:
+    console = terminal(width)
+    changed = Operation(id=OPERATION_ID, status=OperationStatus.OPERATION_STATUS_PROCESSING)
+    changed.stats.recipients, changed.stats.sent, changed.stats.unaddressable = 10_000, 9_000, 17
+
+    with AccountTable(console) as view:
+        view.show(WatchDeliveryStatusResponse(changes=StatusChanges(operations=[changed])))
+
+    shown = " ".join(console.export_text().split())
+    assert f"{OPERATION_ID} PROCESSING recipients 10000 sent 9000 unaddressable 17" in shown
+
+
+def test_what_a_failure_says_is_shown_as_it_is() -> None:
+    console = terminal()
+
+    with OperationTable(console) as view:
+        view.lost(UnavailableError(grpc.StatusCode.UNAVAILABLE, "[bold]no[/bold] route [/tmp/socket]"))
+
+    assert "[bold]no[/bold] route [/tmp/socket]" in console.export_text()
+
+
+def test_a_terminal_that_draws_nothing_anew_or_is_too_narrow_gets_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # a terminal, to rich
+    assert isinstance(operation_view(), OperationTable)
+    assert isinstance(account_view(), AccountTable)
+    monkeypatch.setenv("COLUMNS", "40")
+    assert isinstance(account_view(), AccountLines)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "dumb")
+    assert isinstance(operation_view(), OperationLines)
+    assert isinstance(account_view(), AccountLines)
+
+
+@pytest.mark.parametrize("text", ["Zoë", "two\u2028lines", "\x9b2J"])
+def test_a_line_of_json_is_ascii_which_every_output_can_take(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with JsonLines() as view:
+        view.show(WatchDeliveryStatusResponse(changes=StatusChanges(operations=[Operation(id=text)])))
+
+    line = capsys.readouterr().out
+    assert line.isascii()
+    assert json.loads(line)["data"]["operations"][0]["id"] == text
 
 
 def test_programs_get_lost_streams_told_apart_from_the_lines(capsys: pytest.CaptureFixture[str]) -> None:
