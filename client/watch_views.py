@@ -45,7 +45,7 @@ def operation_view() -> StreamView:
 
 
 def account_view() -> StreamView:
-    """The operations that changed last: a table on a terminal that has room for it, otherwise a line for each change."""
+    """The operations that changed last: a table on a terminal with room for it, otherwise a line for each change."""
     console = Console()
     return AccountTable(console) if _draws(console) and console.width >= _TABLE_WIDTH else AccountLines()
 

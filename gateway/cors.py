@@ -13,16 +13,20 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 ANY_ORIGIN: Final = "*"
 _ORIGIN = re.compile(r"https?://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?", re.ASCII)
+_DEFAULT_PORT = re.compile(r"http://.*:80$|https://.*:443$", re.ASCII)
 _ALLOWED_HEADERS: Final = "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-Request-Id"
 _EXPOSED_HEADERS: Final = "Idempotent-Replayed, Location, Retry-After, X-Request-Id"
 _REMEMBERED_SECONDS: Final = "600"
 
 
 def parse_origins(text: str) -> tuple[str, ...]:
-    """Origins as browsers send them, with commas between, or `*`. Raises ValueError that names what is none."""
+    """Origins as browsers send them, with commas between, or `*`. Raises ValueError that names what is none.
+
+    A browser leaves a default port out: with one an origin would never be met.
+    """
     origins = tuple(word for part in text.split(",") if (word := part.strip()))
     for origin in origins:
-        if origin != ANY_ORIGIN and not _ORIGIN.fullmatch(origin):
+        if origin != ANY_ORIGIN and (not _ORIGIN.fullmatch(origin) or _DEFAULT_PORT.match(origin)):
             message = f"{origin!r} is no origin, such as https://example.com or http://localhost:3000"
             raise ValueError(message)
     return origins

@@ -190,7 +190,8 @@ class EventStream:
 
     async def _send_error(self, error: ApiError, scope: Scope, receive: Receive, send: Send) -> None:
         if self._started or (self._subscriber.is_event_source and error.status in _PASSING):
-            await self._write(send, event("error", error.body(self._base_url)), more=False)
+            later = _come_back(error.retry_after, 1.0) if error.retry_after > self._settings.reconnect else b""
+            await self._write(send, later + event("error", error.body(self._base_url)), more=False)
         else:
             await error.response(self._base_url)(scope, receive, send)
 
@@ -199,13 +200,13 @@ class EventStream:
             if not self._started:
                 self._started = True
                 await send({"type": "http.response.start", "status": HTTPStatus.OK, "headers": _HEADERS})
-                body = self._come_back() + body
+                body = _come_back(self._settings.reconnect, 0.5) + body
             await send({"type": "http.response.body", "body": body, "more_body": more})
 
-    def _come_back(self) -> bytes:
-        """When to reconnect. Spread out: a stop of the gateway ends all streams at once."""
-        seconds = self._settings.reconnect * random.uniform(0.5, 1.5)  # noqa: S311 - guards nothing
-        return b"retry: %d\n\n" % (seconds * 1000)
+
+def _come_back(seconds: float, least: float) -> bytes:
+    """When to reconnect: `least` to 1.5 times the seconds. A stop of the gateway ends all streams at once."""
+    return b"retry: %d\n\n" % (seconds * random.uniform(least, 1.5) * 1000)  # noqa: S311 - guards nothing
 
 
 async def _wait_for_disconnect(receive: Receive) -> None:

@@ -218,7 +218,9 @@ async def test_a_process_takes_the_settings_and_never_logs_a_token(upstream: Ups
     assert TOKEN not in response.text
 
 
-@pytest.mark.parametrize("text", ["shop.example", "https://shop.example/", "ftp://a", "https://*.example", "null"])
+@pytest.mark.parametrize(
+    "text", ["shop.example", "https://shop.example/", "ftp://a", "https://*.example", "null", "https://a.b:443"]
+)
 def test_what_is_no_origin_is_refused(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         program.main(["--grpc", "a:1", "--cors-origins", text])

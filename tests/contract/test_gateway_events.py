@@ -11,7 +11,11 @@ from typing import Any
 import grpc
 import httpx
 import pytest
+from google.protobuf import any_pb2
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
+from google.rpc import error_details_pb2, status_pb2
+from grpc_status import rpc_status
 from pharos.push.v1 import delivery_status_pb2, operations_pb2, types_pb2
 
 from tests.contract.gateway_upstream import NOTIFICATION, OPERATION, Upstream, serving
@@ -193,6 +197,21 @@ async def test_what_passes_does_not_drive_an_event_source_away(
         response = await client.get(EVENTS, headers={"Accept": "text/event-stream"})
     assert (response.status_code, response.headers["Content-Type"]) == (200, "text/event-stream; charset=utf-8")
     assert events(response.content).startswith(b'event: error\ndata: {"errors":[{"code":%d,' % status)
+
+
+async def test_an_event_source_comes_back_when_the_service_says(upstream: Upstream) -> None:
+    async def refuse(_: Any, context: Any) -> AsyncIterator[Any]:
+        detail = any_pb2.Any()
+        detail.Pack(error_details_pb2.RetryInfo(retry_delay=Duration(seconds=40)))
+        status = status_pb2.Status(code=grpc.StatusCode.UNAVAILABLE.value[0], details=[detail])
+        await context.abort_with_status(rpc_status.to_status(status))
+        yield
+
+    upstream.answers[RPC] = refuse
+    async with serving(upstream.target) as (client, _):
+        response = await client.get(EVENTS, headers={"Accept": "text/event-stream"})
+    *_, last = COME_BACK.findall(response.content)
+    assert 40_000 <= int(last) <= 60_000
 
 
 async def test_what_does_not_pass_ends_an_event_source(upstream: Upstream) -> None:

@@ -104,16 +104,20 @@ async def test_a_browser_follows_a_send_through_a_lost_connection_and_stays_away
     assert {event["name"] for event in gone} == {"lost"}, "something came after the end"
 
 
-async def test_the_documented_page_goes_on_with_a_new_token_when_the_first_ones_time_is_over(
+async def test_the_documented_page_goes_on_with_a_new_token_when_the_first_ones_time_is_over_and_its_server_fails_once(
     account: Stack, rest: httpx.AsyncClient, sandbox: SandboxPort, origin: Page, tmp_path: Path
 ) -> None:
     await sandbox.set_rules({"provider": "FCM", "token": "held", "latencyMs": 8000})
     [documented] = re.findall(r"^```js\n(.*?)^```$", _DOCS.read_text("utf-8"), re.MULTILINE | re.DOTALL)
     tokens: list[str] = []
+    failed: list[str] = []
     async with _gateway(account, origin.url) as proxy:
         operation_id = await _send(rest, "live-documented", "held-documented")
 
         def issue() -> dict[str, str]:
+            if len(tokens) == 1 and not failed:
+                failed.append("once")
+                raise ConnectionError("the page's own server is restarting")
             tokens.append(_token(account, operation_id, 2))
             return {"url": proxy.url, "token": tokens[-1]}
 
