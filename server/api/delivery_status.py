@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 from uuid import UUID
@@ -13,21 +14,25 @@ from pharos.push.v1 import delivery_status_pb2 as pb
 from pharos.push.v1 import delivery_status_pb2_grpc
 
 from server.api.calls import current_account
-from server.api.convert import id_in_path, number, timestamp
-from server.api.notices import health_changes, removals_stopped
+from server.api.convert import PROVIDERS, id_in_path, number, timestamp
+from server.api.notices import devices_removed, health_changes, removals_stopped
+from server.api.notification_messages import device_message, recipient_message
 from server.api.operation_messages import operation_message
 from server.domain import ids
-from server.domain.feed import Changes, Checkpoint, End, Filter, Item, RecipientChange, SnapshotPart
+from server.domain.feed import Changes, Checkpoint, End, Filter, Item, Place, RecipientChange, SnapshotPart
 from server.domain.ids import Kind
 from server.domain.operations import Status
+from server.domain.reasons import Reason
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class Streams(Protocol):
-    """Opens status streams."""
+    """Opens status streams of messages as ``message`` makes them."""
 
-    def open(self, watched: Filter, resume_token: str) -> AsyncGenerator[Item, None]: ...
+    def open(
+        self, watched: Filter, resume_token: str, *, snapshot: bool
+    ) -> AsyncGenerator[pb.WatchDeliveryStatusResponse, None]: ...
 
 
 class DeliveryStatusServicer(delivery_status_pb2_grpc.DeliveryStatusServiceServicer):
@@ -38,24 +43,39 @@ class DeliveryStatusServicer(delivery_status_pb2_grpc.DeliveryStatusServiceServi
         self, request: pb.WatchDeliveryStatusRequest, context: Context
     ) -> AsyncIterator[pb.WatchDeliveryStatusResponse]:
         watched = _filter(current_account(), request)
-        async with contextlib.aclosing(self._streams.open(watched, request.resume_token)) as items:
-            async for item in items:
-                yield _message(item)
+        snapshot = request.snapshot or not request.HasField("snapshot")
+        opened = self._streams.open(watched, request.resume_token, snapshot=snapshot)
+        async with contextlib.aclosing(opened) as messages:
+            async for each in messages:
+                yield each
 
 
 def _filter(account: UUID, request: pb.WatchDeliveryStatusRequest) -> Filter:
-    statuses = frozenset(Status(status) for status in request.statuses)
+    everything = Filter(
+        account,
+        statuses=frozenset(map(Status, request.statuses)),
+        providers=frozenset(PROVIDERS[provider] for provider in request.providers),
+        reasons=frozenset(map(Reason, request.reasons)),
+    )
     match request.WhichOneof("scope"):
         case "operation_id":
-            return Filter(account, id_in_path(Kind.OPERATION, request.operation_id), None, statuses)
+            return replace(everything, operation=id_in_path(Kind.OPERATION, request.operation_id))
         case "push_notification_id":
-            notification = id_in_path(Kind.NOTIFICATION, request.push_notification_id)
-            return Filter(account, *ids.split_notification(notification), statuses)
+            return replace(everything, places=_places([request.push_notification_id]))
+        case "user_id":
+            return replace(everything, user=id_in_path(Kind.USER, request.user_id))
+        case "app_name":
+            return replace(everything, app_name=request.app_name)
         case _:
-            return Filter(account, statuses=statuses)
+            return replace(everything, places=_places(request.push_notification_ids))
 
 
-def _message(item: Item) -> pb.WatchDeliveryStatusResponse:
+def _places(notifications: Iterable[str]) -> frozenset[Place]:
+    return frozenset(ids.split_notification(id_in_path(Kind.NOTIFICATION, each)) for each in notifications)
+
+
+def message(item: Item) -> pb.WatchDeliveryStatusResponse:
+    """Return what there is to tell as a message of the contract."""
     match item:
         case SnapshotPart():
             return pb.WatchDeliveryStatusResponse(snapshot=_snapshot(item), resume_token=item.token)
@@ -65,37 +85,39 @@ def _message(item: Item) -> pb.WatchDeliveryStatusResponse:
             at = timestamp(datetime.now(UTC))  # for the reader's eyes; nothing is decided by it
             return pb.WatchDeliveryStatusResponse(checkpoint=pb.StatusCheckpoint(at=at), resume_token=item.token)
         case End():
-            end = pb.StatusEnd(operation=operation_message(item.operation))
+            end = pb.StatusEnd(operation=operation_message(item.operation) if item.operation else None)
             return pb.WatchDeliveryStatusResponse(end=end, resume_token=item.token)
 
 
 def _snapshot(part: SnapshotPart) -> pb.StatusSnapshot:
-    snapshot = pb.StatusSnapshot(more=part.more)
-    if part.operation is not None:
-        snapshot.operation.CopyFrom(operation_message(part.operation))
-        operation_id = part.operation.operation_id
-        snapshot.recipients.extend(_recipients((operation_id, change) for change in part.recipients))
-    return snapshot
+    return pb.StatusSnapshot(
+        operation=operation_message(part.operation) if part.operation else None,
+        recipients=map(_recipient, part.recipients),
+        more=part.more,
+    )
 
 
 def _changes(changes: Changes) -> pb.StatusChanges:
     return pb.StatusChanges(
-        recipients=_recipients(changes.recipients),
+        recipients=map(_recipient, changes.recipients),
         operations=[operation_message(operation) for operation in changes.operations],
         credential_health=health_changes(changes.notices),
         removals_stopped=removals_stopped(changes.notices),
+        devices_removed=devices_removed(changes.notices),
     )
 
 
-def _recipients(changes: Iterable[tuple[UUID, RecipientChange]]) -> Iterable[pb.RecipientStatus]:
-    for operation_id, change in changes:
-        addressed = change.status is not Status.UNADDRESSABLE
-        notification = ids.notification_uuid(operation_id, change.index)
-        yield pb.RecipientStatus(
-            operation_id=ids.encode(Kind.OPERATION, operation_id),
-            recipient_index=change.index,
-            push_notification_id=ids.encode(Kind.NOTIFICATION, notification) if addressed else "",
-            status=number(change.status),
-            reason=number(change.reason),
-            occurred_at=timestamp(change.at),
-        )
+def _recipient(change: RecipientChange) -> pb.RecipientStatus:
+    addressed = change.status is not Status.UNADDRESSABLE
+    notification = ids.notification_uuid(change.operation_id, change.index)
+    return pb.RecipientStatus(
+        operation_id=ids.encode(Kind.OPERATION, change.operation_id),
+        recipient_index=change.index,
+        push_notification_id=ids.encode(Kind.NOTIFICATION, notification) if addressed else "",
+        status=number(change.status),
+        reason=number(change.reason),
+        occurred_at=timestamp(change.at),
+        to=recipient_message(change.recipient) if change.recipient.known else None,
+        devices=map(device_message, change.devices),
+        sequence=change.seq,
+    )

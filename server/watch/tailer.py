@@ -9,20 +9,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Iterator, Sequence
-from typing import Protocol
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any, Protocol
 from uuid import UUID
 
 import structlog
 
 from server.domain.errors import Unavailable
-from server.domain.feed import FeedEntry, Position, Snapshot
+from server.domain.feed import FeedEntry, Place, Position, Snapshot, is_full, recipients_of
 
 log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 1.0  # the net below hints that get lost
-RING = 64  # events kept per watched account; an event holds up to 500 recipients
-PAGE = 64
+RING = 4_000  # recipients, or events where they have fewer, kept per watched account
 
 
 class FeedStore(Protocol):
@@ -30,8 +29,10 @@ class FeedStore(Protocol):
 
     async def position(self, account: UUID) -> Position: ...
     async def oldest(self, account: UUID) -> int | None: ...
-    async def read(self, account: UUID, after: int, limit: int, operation: UUID | None = None) -> list[FeedEntry]: ...
-    async def snapshot(self, account: UUID, operation: UUID, index: int | None = None) -> Snapshot | None: ...
+    async def read(self, account: UUID, after: int, operation: UUID | None = None) -> list[FeedEntry]: ...
+    async def snapshot(
+        self, account: UUID, operations: Sequence[UUID], places: Collection[Place] = ()
+    ) -> Snapshot | None: ...
 
 
 class FeedSignal(Protocol):
@@ -52,12 +53,14 @@ class AccountTail:
     def __init__(self, store: FeedStore, account: UUID) -> None:
         self._store = store
         self._account = account
-        self._ring: deque[FeedEntry] = deque(maxlen=RING)
+        self._ring: deque[FeedEntry] = deque()
+        self._weight = 0  # of what is in the ring
         self._end: int | None = None  # nothing is in the ring before the first reader says where it is
         self._grown = asyncio.Event()
         self._reading = asyncio.Lock()
         self._closed = False
         self.readers = 0
+        self.told: dict[object, tuple[Sequence[Any], bool]] = {}  # what readers made of entries, for those like them
 
     async def after(self, seq: int) -> Sequence[FeedEntry]:
         """Return events behind ``seq``, waiting until there is one. Raises ``Unavailable``."""
@@ -70,7 +73,7 @@ class AccountTail:
             raise Unavailable("the server is stopping; resume from the last token")
         if self._ring and self._ring[0].seq <= seq + 1:
             return [event for event in self._ring if event.seq > seq]
-        return await self._store.read(self._account, seq, PAGE)
+        return await self._store.read(self._account, seq)
 
     async def advance(self) -> None:
         """Read what is new, if there are readers."""
@@ -80,11 +83,18 @@ class AccountTail:
 
     async def _read_page(self, end: int) -> bool:
         """Return whether there may be more."""
-        events = await self._store.read(self._account, end, PAGE)
+        events = await self._store.read(self._account, end)
         if events and self._end == end:  # else a reader further on moved the ring meanwhile
-            self._ring.extend(events)
+            self._extend(events)
             self._move_to(events[-1].seq)
-        return len(events) == PAGE
+        return is_full(events)
+
+    def _extend(self, entries: Sequence[FeedEntry]) -> None:
+        """Take entries in; the oldest make room."""
+        self._ring.extend(entries)
+        self._weight += sum(map(_weight, entries))
+        while self._weight > RING and len(self._ring) > 1:
+            self._weight -= _weight(self._ring.popleft())
 
     def close(self) -> None:
         """Send the readers away."""
@@ -93,12 +103,18 @@ class AccountTail:
 
     def _start_at(self, seq: int) -> None:
         self._ring.clear()
+        self._weight = 0
         self._move_to(seq)
 
     def _move_to(self, seq: int) -> None:
         self._end = seq
+        self.told.clear()
         self._grown.set()
         self._grown = asyncio.Event()
+
+
+def _weight(entry: FeedEntry) -> int:
+    return max(recipients_of([entry]), 1)
 
 
 class Tailer:

@@ -9,6 +9,7 @@ import pytest
 
 from server.domain.errors import Unavailable
 from server.domain.feed import Changes
+from server.domain.operations import Status
 from server.watch import tailer
 from tests.unit.watch.feeds import settled, watching
 
@@ -43,6 +44,27 @@ async def test_a_slow_reader_reads_for_itself_and_loses_nothing() -> None:
                 w.grow()
                 await fast.changes(1)
         assert await slow.changes(1_000) == [(operation, n) for n in range(1_000)]
+
+
+async def test_readers_that_watch_the_same_get_the_same_messages() -> None:
+    """Made once, however many there are."""
+    async with watching() as w:
+        operation = w.feed.operation(100)
+        async with (
+            w.reader(w.filter()) as one,
+            w.reader(w.filter()) as two,
+            w.reader(w.filter(None, None, Status.FAILED)) as other,
+        ):
+            for reader in (one, two, other):
+                await reader.next()
+            waiting = [asyncio.ensure_future(reader.next()) for reader in (one, two, other)]
+            await settled()
+            w.feed.change(operation, *range(100))
+            w.grow()
+            first, second, third = await asyncio.gather(*waiting)
+        assert first is second
+        assert isinstance(third, Changes)
+        assert third.recipients == []
 
 
 async def test_i14_what_is_kept_for_readers_is_bounded() -> None:
