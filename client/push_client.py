@@ -159,10 +159,10 @@ class PushClient:
         return follow(self._channel, request, self._metadata, silence=silence, patience=patience, on_lost=on_lost)
 
     async def create_stream_token(
-        self, operation_id: str | None = None, ttl: int | None = None
+        self, request: stream_tokens_pb2.CreateStreamTokenRequest | None = None
     ) -> stream_tokens_pb2.CreateStreamTokenResponse:
-        """A token that opens the streams of one operation, or of the account, for `ttl` seconds; 600 by default."""
-        request = stream_tokens_pb2.CreateStreamTokenRequest(operation_id=operation_id, ttl=ttl)
+        """A token that opens the streams of one scope, or of the account, for 10 minutes unless told otherwise."""
+        request = request or stream_tokens_pb2.CreateStreamTokenRequest()
         return await self._caller.safely(self._stream_tokens.CreateStreamToken, request)
 
     # Devices and users

@@ -146,14 +146,14 @@ def _transports(config: Config) -> Connect:
 def _api(config: Config, database: Database, hints: Hints, tailer: Tailer, address: str) -> ApiServer:
     renderer = Renderer()
     operations, notifications = Operations(database), Notifications(database)
+    accounts, apps, users = Accounts(database), Apps(database), Users(database)
     sealer = Sealer.from_environment(config.environment, config.data_dir)
-    accounts = Accounts(database)
     tokens = StreamTokens(derived_keys(config.environment, config.data_dir, "stream tokens"), accounts)
     servicers = (
-        StreamTokenServicer(tokens, operations),
-        UserServicer(Users(database)),
+        StreamTokenServicer(tokens, operations, users, apps),
+        UserServicer(users),
         DeviceRegistrationServicer(Registrations(database)),
-        AppServicer(Apps(database)),
+        AppServicer(apps),
         CredentialServicer(Credentials(database), parse_credential, sealer, hints),
         PushNotificationServicer(
             operations, notifications, renderer, DryRuns(Jobs(database), renderer, measure), hints

@@ -20,18 +20,19 @@ from pharos.push.v1.delivery_status_pb2 import WatchDeliveryStatusRequest
 
 from server.api.calls import current_account
 from server.api.convert import id_in_field, timestamp
-from server.domain import ids
+from server.api.stream_scopes import scope_of, scopes_that_open
+from server.domain.apps import App
 from server.domain.errors import Forbidden, Invalid, Unauthenticated, Violation
 from server.domain.ids import Kind
 from server.domain.operations import Operation
 from server.domain.streams import StreamGrant
+from server.domain.users import User
 
 DEFAULT_TTL: Final = timedelta(minutes=10)
 
 _PREFIX: Final = "pharos_stream_"
 _VERSION: Final = 1
-_WHOLE_ACCOUNT: Final = bytes(16)
-_LAYOUT: Final = struct.Struct(">B16s16sQ")  # version, account, operation, until in microseconds of Unix time
+_LAYOUT: Final = struct.Struct(">B16s16sQ")  # version, account, scope, until in microseconds of Unix time
 _LONGEST: Final = 256
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -51,6 +52,18 @@ class Operations(Protocol):
     async def get(self, account: UUID, operation_id: UUID) -> Operation | None: ...
 
 
+class Users(Protocol):
+    """Where users are kept."""
+
+    async def get(self, account: UUID, user_id: UUID) -> User | None: ...
+
+
+class Apps(Protocol):
+    """Where apps are kept."""
+
+    async def get(self, account: UUID, name: str) -> App | None: ...
+
+
 class StreamTokens:
     """Signs with the first key, and knows what any of them signed. The keys are for nothing else."""
 
@@ -58,14 +71,13 @@ class StreamTokens:
         self._keys = keys
         self._clock = clock
 
-    async def issue(self, account: UUID, operation: UUID | None, ttl: timedelta) -> tuple[str, datetime]:
+    async def issue(self, account: UUID, scope: bytes, ttl: timedelta) -> tuple[str, datetime]:
         """Return a token and the end of its time."""
         now = await self._clock.account_time(account)
         if now is None:
             raise _refused()
         until = now + ttl
-        operation_bytes = operation.bytes if operation is not None else _WHOLE_ACCOUNT
-        body = _LAYOUT.pack(_VERSION, account.bytes, operation_bytes, (until - _EPOCH) // _MICROSECOND)
+        body = _LAYOUT.pack(_VERSION, account.bytes, scope, (until - _EPOCH) // _MICROSECOND)
         signed = body + _signature(self._keys[0], body)
         return _PREFIX + base64.urlsafe_b64encode(signed).decode().rstrip("="), until
 
@@ -90,29 +102,48 @@ class StreamTokens:
         body, signature = signed[: _LAYOUT.size], signed[_LAYOUT.size :]
         if not any(hmac.compare_digest(_signature(key, body), signature) for key in self._keys):
             raise _refused()
-        version, account, operation, until = _LAYOUT.unpack(body)
+        version, account, scope, until = _LAYOUT.unpack(body)
         if version != _VERSION:
             raise _refused()
-        watched = None if operation == _WHOLE_ACCOUNT else UUID(bytes=operation)
-        return StreamGrant(UUID(bytes=account), watched, _EPOCH + until * _MICROSECOND)
+        return StreamGrant(UUID(bytes=account), scope, _EPOCH + until * _MICROSECOND)
 
 
 class StreamTokenServicer(stream_tokens_pb2_grpc.StreamTokenServiceServicer):
-    def __init__(self, tokens: StreamTokens, operations: Operations) -> None:
+    def __init__(self, tokens: StreamTokens, operations: Operations, users: Users, apps: Apps) -> None:
         self._tokens = tokens
         self._operations = operations
+        self._users = users
+        self._apps = apps
 
     async def CreateStreamToken(
         self, request: pb.CreateStreamTokenRequest, context: Context
     ) -> pb.CreateStreamTokenResponse:
-        account, operation = current_account(), None
-        if request.HasField("operation_id"):
-            operation = id_in_field(Kind.OPERATION, request.operation_id, "operation_id")
-            if await self._operations.get(account, operation) is None:
-                raise Invalid(Violation("operation_id", "names nothing that exists"))
+        account = current_account()
+        scope = scope_of(request)
+        if scope is None or not await self._exists(account, request):
+            raise Invalid(Violation(_named(request), "names nothing that exists"))
         ttl = timedelta(seconds=request.ttl) if request.HasField("ttl") else DEFAULT_TTL
-        token, until = await self._tokens.issue(account, operation, ttl)
+        token, until = await self._tokens.issue(account, scope, ttl)
         return pb.CreateStreamTokenResponse(token=token, expires_at=timestamp(until))
+
+    async def _exists(self, account: UUID, request: pb.CreateStreamTokenRequest) -> bool:
+        """Whether the account has what is to be watched; push notifications are not looked up."""
+        match request.WhichOneof("scope"):
+            case "operation_id":
+                operation = id_in_field(Kind.OPERATION, request.operation_id, "operation_id")
+                return await self._operations.get(account, operation) is not None
+            case "user_id":
+                user = id_in_field(Kind.USER, request.user_id, "user_id")
+                return await self._users.get(account, user) is not None
+            case "app_name":
+                return await self._apps.get(account, request.app_name) is not None
+            case _:
+                return True
+
+
+def _named(request: pb.CreateStreamTokenRequest) -> str:
+    """The field that names what is to be watched."""
+    return request.WhichOneof("scope") or "push_notification_ids"
 
 
 @contextlib.asynccontextmanager
@@ -133,12 +164,7 @@ async def watching_by(grant: StreamGrant, left: timedelta, request: Message) -> 
 
 
 def _opens(grant: StreamGrant, request: Message) -> bool:
-    if not isinstance(request, WatchDeliveryStatusRequest):
-        return False
-    return grant.operation is None or (
-        request.WhichOneof("scope") == "operation_id"
-        and ids.decode(Kind.OPERATION, request.operation_id) == grant.operation
-    )
+    return isinstance(request, WatchDeliveryStatusRequest) and grant.scope in scopes_that_open(request)
 
 
 def _signature(key: bytes, body: bytes) -> bytes:

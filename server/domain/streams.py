@@ -9,8 +9,8 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True)
 class StreamGrant:
-    """What a stream token says: it opens streams of ``operation``, or of the whole account where that is None."""
+    """What a stream token says: it opens streams of ``scope``, which the digest of what is watched stands for."""
 
     account: UUID
-    operation: UUID | None
+    scope: bytes
     until: datetime

@@ -120,6 +120,21 @@ async def test_what_is_watched_comes_from_path_query_and_last_event_id(
     assert upstream.request == delivery_status_pb2.WatchDeliveryStatusRequest(**expected)
 
 
+async def test_all_that_a_stream_can_be_told_fits_a_query(upstream: Upstream) -> None:
+    notifications = [f"{NOTIFICATION[:-2]}{first}{second}" for first in "0123456789" for second in "0123456789"]
+    filters = {"statuses": ["SENT", "FAILED"], "providers": ["FCM", "APN"], "reasons": ["UNREGISTERED"] * 20}
+    query = {"pushNotificationIds": notifications, **filters, "snapshot": "false", "access_token": "t"}
+    upstream.answers[RPC] = script(Message(end={}))
+    async with serving(upstream.target) as (client, _):
+        response = await client.get("/v1/PushNotifications/Events", params=query)
+    assert response.status_code == 200, response.text
+    watched = upstream.request
+    assert list(watched.push_notification_ids) == notifications
+    assert (list(watched.statuses), list(watched.providers), list(watched.reasons)) == ([3, 4], [1, 2], [1] * 20)
+    assert watched.HasField("snapshot")
+    assert not watched.snapshot
+
+
 @pytest.mark.parametrize(
     ("path", "message"),
     [

@@ -26,8 +26,10 @@ from server.api.interceptors import CallInterceptor
 from server.api.server import ApiServer
 from server.api.stream_tokens import StreamTokens, StreamTokenServicer
 from server.domain import ids
+from server.domain.apps import App
 from server.domain.ids import Kind
 from server.domain.operations import Operation
+from server.domain.users import User
 from server.store.accounts import Accounts
 from server.store.database import Database
 from tests.conftest import basic
@@ -37,6 +39,9 @@ if TYPE_CHECKING:
 
 OPERATION, UNKNOWN = UUID(int=2 << 14), UUID(int=3 << 14)
 OPERATION_ID = ids.encode(Kind.OPERATION, OPERATION)
+USER = UUID(int=5)
+USER_ID = ids.encode(Kind.USER, USER)
+NOTIFICATION_IDS = [ids.encode(Kind.NOTIFICATION, ids.notification_uuid(OPERATION, index)) for index in range(2)]
 
 
 class _Operations:
@@ -60,6 +65,20 @@ class _Statuses(delivery_status_pb2_grpc.DeliveryStatusServiceServicer):
             await asyncio.Event().wait()
         finally:
             self.closed.set()
+
+
+class _Users:
+    """Knows one user."""
+
+    async def get(self, account: UUID, user_id: UUID) -> User | None:  # noqa: ARG002 - the store's
+        return User.__new__(User) if user_id == USER else None
+
+
+class _Apps:
+    """Knows one app."""
+
+    async def get(self, account: UUID, name: str) -> App | None:  # noqa: ARG002 - the store's
+        return App.__new__(App) if name == "shop" else None
 
 
 @dataclass(frozen=True)
@@ -94,7 +113,11 @@ async def service(database: Database) -> AsyncIterator[Service]:
     accounts, statuses = Accounts(database), _Statuses()
     account = await accounts.create("watched")
     tokens = StreamTokens([b"k" * 32], accounts)
-    servicers = (StreamTokenServicer(tokens, _Operations()), statuses, users_pb2_grpc.UserServiceServicer())
+    servicers = (
+        StreamTokenServicer(tokens, _Operations(), _Users(), _Apps()),
+        statuses,
+        users_pb2_grpc.UserServiceServicer(),
+    )
     server = ApiServer("127.0.0.1:0", servicers, CallInterceptor(Authenticator(accounts), tokens))
     async with grpc.aio.insecure_channel(f"127.0.0.1:{await server.start()}") as channel:
         pair = basic(ids.encode(Kind.ACCOUNT, account.id), account.secret)
@@ -104,10 +127,18 @@ async def service(database: Database) -> AsyncIterator[Service]:
 
 @pytest.mark.parametrize(
     ("made_for", "watched"),
-    [({}, {}), ({}, {"operation_id": OPERATION_ID}), ({"operation_id": OPERATION_ID}, {"operation_id": OPERATION_ID})],
+    [
+        ({}, {}),
+        ({}, {"operation_id": OPERATION_ID}),
+        ({"operation_id": OPERATION_ID}, {"operation_id": OPERATION_ID}),
+        ({"operation_id": OPERATION_ID}, {"push_notification_ids": NOTIFICATION_IDS}),
+        ({"push_notification_ids": NOTIFICATION_IDS}, {"push_notification_ids": NOTIFICATION_IDS}),
+        ({"user_id": USER_ID}, {"user_id": USER_ID}),
+        ({"app_name": "shop"}, {"app_name": "shop"}),
+    ],
 )
-async def test_a_token_opens_the_streams_of_its_account(
-    service: Service, made_for: dict[str, str], watched: dict[str, str]
+async def test_a_token_opens_the_streams_of_its_scope(
+    service: Service, made_for: dict[str, Any], watched: dict[str, Any]
 ) -> None:
     made = await service.token(**made_for)
     call = service.watch(made.token, **watched)
@@ -131,6 +162,11 @@ async def test_it_is_good_for_ten_minutes_unless_told_otherwise(service: Service
         ({"ttl": 3601}, "ttl"),
         ({"operation_id": ""}, "operation_id"),
         ({"operation_id": ids.encode(Kind.OPERATION, UNKNOWN)}, "operation_id"),
+        ({"user_id": ids.encode(Kind.USER, UNKNOWN)}, "user_id"),
+        ({"app_name": "another"}, "app_name"),
+        ({"push_notification_ids": [*NOTIFICATION_IDS, "nonsense"]}, "push_notification_ids[2]"),
+        ({"push_notification_ids": ["comms_pushnotification_" + "0" * 34]}, "push_notification_ids"),
+        ({"push_notification_ids": NOTIFICATION_IDS, "app_name": "shop"}, ""),
     ],
 )
 async def test_what_can_not_be_granted_is_refused(
@@ -141,9 +177,13 @@ async def test_what_can_not_be_granted_is_refused(
     assert list(refused.fields) == [field]
 
 
-async def test_a_token_of_one_operation_opens_no_other_stream(service: Service, refusal: Refuse) -> None:
-    made = await service.token(operation_id=OPERATION_ID)
-    for scope in ({}, {"operation_id": ids.encode(Kind.OPERATION, UNKNOWN)}):
+@pytest.mark.parametrize("made_for", [{"operation_id": OPERATION_ID}, {"user_id": USER_ID}, {"app_name": "shop"}])
+async def test_a_token_of_one_scope_opens_no_other_stream(
+    service: Service, refusal: Refuse, made_for: dict[str, str]
+) -> None:
+    made = await service.token(**made_for)
+    others = ({}, {"operation_id": ids.encode(Kind.OPERATION, UNKNOWN)}, {"app_name": "another"})
+    for scope in others:
         refused = await refusal(service.watch(made.token, **scope).read())
         assert (refused.code, refused.reason) == (grpc.StatusCode.PERMISSION_DENIED, "FORBIDDEN")
     assert service.statuses.watched == []

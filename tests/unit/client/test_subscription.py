@@ -18,7 +18,7 @@ from pharos.push.v1.delivery_status_pb2 import (
     WatchDeliveryStatusRequest,
     WatchDeliveryStatusResponse,
 )
-from pharos.push.v1.stream_tokens_pb2 import CreateStreamTokenResponse
+from pharos.push.v1.stream_tokens_pb2 import CreateStreamTokenRequest, CreateStreamTokenResponse
 from pharos.push.v1.types_pb2 import DeliveryStatus
 
 from client.calls import bearer_auth
@@ -252,13 +252,14 @@ async def test_a_stream_token_opens_a_stream_in_place_of_the_accounts_credential
 ) -> None:
     service.answers.append(CreateStreamTokenResponse(token="for-this-stream"))
     service.streams.append([end("a")])
-    token = (await client.create_stream_token(OPERATION_ID, ttl=60)).token
+    asked = CreateStreamTokenRequest(operation_id=OPERATION_ID, ttl=60)
+    token = (await client.create_stream_token(asked)).token
 
     async with open_channel(f"127.0.0.1:{service.port}") as channel:
         request = WatchDeliveryStatusRequest(operation_id=OPERATION_ID)
         seen = [message async for message in follow(channel, request, bearer_auth(token))]
 
     made, _ = service.requests
-    assert (made.operation_id, made.ttl) == (OPERATION_ID, 60)
+    assert made == asked
     assert service.metadata[1]["authorization"] == "Bearer for-this-stream"
     assert [message.resume_token for message in seen] == ["a"]

@@ -28,7 +28,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from pharos.push.v1 import options_pb2 as pharos_dot_push_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"pharos/push/v1/stream_tokens.proto\x12\x0epharos.push.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cpharos/push/v1/options.proto\"\xa7\x01\n\x18\x43reateStreamTokenRequest\x12T\n\x0coperation_id\x18\x01 \x01(\tB9\xbaH6r422^comms_operation_[0-7][a-hjkmnpqrstv-z0-9]{25,34}$H\x00\x88\x01\x01\x12\x1c\n\x03ttl\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x90\x1c(\x01H\x01\x88\x01\x01\x42\x0f\n\r_operation_idB\x06\n\x04_ttl\"b\n\x19\x43reateStreamTokenResponse\x12\r\n\x05token\x18\x01 \x01(\t\x12\x36\n\nexpires_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\x32\xb4\x01\n\x12StreamTokenService\x12\x9d\x01\n\x11\x43reateStreamToken\x12(.pharos.push.v1.CreateStreamTokenRequest\x1a).pharos.push.v1.CreateStreamTokenResponse\"3\xa2\xd4\x18\x02 \x01\x82\xd3\xe4\x93\x02\'\"\"/v1/PushNotifications/StreamTokens:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"pharos/push/v1/stream_tokens.proto\x12\x0epharos.push.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cpharos/push/v1/options.proto\"\xc2\x05\n\x18\x43reateStreamTokenRequest\x12Q\n\x0coperation_id\x18\x01 \x01(\tB9\xbaH6r422^comms_operation_[0-7][a-hjkmnpqrstv-z0-9]{25,34}$H\x00\x12`\n\x14push_notification_id\x18\x03 \x01(\tB@\xbaH=r;29^comms_pushnotification_[0-7][a-hjkmnpqrstv-z0-9]{25,34}$H\x00\x12\\\n\x07user_id\x18\x04 \x01(\tBI\xbaHFrD2B^comms_(?:pushnotification)?user_[0-7][a-hjkmnpqrstv-z0-9]{25,34}$H\x00\x12\x1e\n\x08\x61pp_name\x18\x05 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02H\x00\x12\x66\n\x15push_notification_ids\x18\x06 \x03(\tBG\xbaHD\x92\x01\x41\x10\x64\"=r;29^comms_pushnotification_[0-7][a-hjkmnpqrstv-z0-9]{25,34}$\x12\x1c\n\x03ttl\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x90\x1c(\x01H\x01\x88\x01\x01:\xdb\x01\xbaH\xd7\x01\x1a\xd4\x01\n\x0btoken.scope\x12\x33these push notifications or another scope, not both\x1a\x8f\x01size(this.push_notification_ids) == 0 || !(has(this.operation_id) || has(this.push_notification_id) || has(this.user_id) || has(this.app_name))B\x07\n\x05scopeB\x06\n\x04_ttl\"b\n\x19\x43reateStreamTokenResponse\x12\r\n\x05token\x18\x01 \x01(\t\x12\x36\n\nexpires_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\x32\xb4\x01\n\x12StreamTokenService\x12\x9d\x01\n\x11\x43reateStreamToken\x12(.pharos.push.v1.CreateStreamTokenRequest\x1a).pharos.push.v1.CreateStreamTokenResponse\"3\xa2\xd4\x18\x02 \x01\x82\xd3\xe4\x93\x02\'\"\"/v1/PushNotifications/StreamTokens:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,16 +37,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CREATESTREAMTOKENREQUEST'].fields_by_name['operation_id']._loaded_options = None
   _globals['_CREATESTREAMTOKENREQUEST'].fields_by_name['operation_id']._serialized_options = b'\272H6r422^comms_operation_[0-7][a-hjkmnpqrstv-z0-9]{25,34}$'
+  _globals['_CREATESTREAMTOKENREQUEST'].fields_by_name['push_notification_id']._loaded_options = None
+  _globals['_CREATESTREAMTOKENREQUEST'].fields_by_name['push_notification_id']._serialized_options = b'\272H=r;29^comms_pushnotification_[0-7][a-hjkmnpqrstv-z0-9]{25,34}$'
+  _globals['_CREATESTREAMTOKENREQUEST'].fields_by_name['user_id']._loaded_options = None
+  _globals['_CREATESTREAMTOKENREQUEST'].fields_by_name['user_id']._serialized_options = b'\272HFrD2B^comms_(?:pushnotification)?user_[0-7][a-hjkmnpqrstv-z0-9]{25,34}$'
+  _globals['_CREATESTREAMTOKENREQUEST'].fields_by_name['app_name']._loaded_options = None
+  _globals['_CREATESTREAMTOKENREQUEST'].fields_by_name['app_name']._serialized_options = b'\272H\007r\005\020\001\030\200\002'
+  _globals['_CREATESTREAMTOKENREQUEST'].fields_by_name['push_notification_ids']._loaded_options = None
+  _globals['_CREATESTREAMTOKENREQUEST'].fields_by_name['push_notification_ids']._serialized_options = b'\272HD\222\001A\020d\"=r;29^comms_pushnotification_[0-7][a-hjkmnpqrstv-z0-9]{25,34}$'
   _globals['_CREATESTREAMTOKENREQUEST'].fields_by_name['ttl']._loaded_options = None
   _globals['_CREATESTREAMTOKENREQUEST'].fields_by_name['ttl']._serialized_options = b'\272H\007\032\005\030\220\034(\001'
+  _globals['_CREATESTREAMTOKENREQUEST']._loaded_options = None
+  _globals['_CREATESTREAMTOKENREQUEST']._serialized_options = b'\272H\327\001\032\324\001\n\013token.scope\0223these push notifications or another scope, not both\032\217\001size(this.push_notification_ids) == 0 || !(has(this.operation_id) || has(this.push_notification_id) || has(this.user_id) || has(this.app_name))'
   _globals['_CREATESTREAMTOKENRESPONSE'].fields_by_name['expires_at']._loaded_options = None
   _globals['_CREATESTREAMTOKENRESPONSE'].fields_by_name['expires_at']._serialized_options = b'\272H\003\310\001\001'
   _globals['_STREAMTOKENSERVICE'].methods_by_name['CreateStreamToken']._loaded_options = None
   _globals['_STREAMTOKENSERVICE'].methods_by_name['CreateStreamToken']._serialized_options = b'\242\324\030\002 \001\202\323\344\223\002\'\"\"/v1/PushNotifications/StreamTokens:\001*'
   _globals['_CREATESTREAMTOKENREQUEST']._serialized_start=177
-  _globals['_CREATESTREAMTOKENREQUEST']._serialized_end=344
-  _globals['_CREATESTREAMTOKENRESPONSE']._serialized_start=346
-  _globals['_CREATESTREAMTOKENRESPONSE']._serialized_end=444
-  _globals['_STREAMTOKENSERVICE']._serialized_start=447
-  _globals['_STREAMTOKENSERVICE']._serialized_end=627
+  _globals['_CREATESTREAMTOKENREQUEST']._serialized_end=883
+  _globals['_CREATESTREAMTOKENRESPONSE']._serialized_start=885
+  _globals['_CREATESTREAMTOKENRESPONSE']._serialized_end=983
+  _globals['_STREAMTOKENSERVICE']._serialized_start=986
+  _globals['_STREAMTOKENSERVICE']._serialized_end=1166
 # @@protoc_insertion_point(module_scope)

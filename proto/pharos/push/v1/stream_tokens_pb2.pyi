@@ -3,9 +3,11 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -24,29 +26,47 @@ class CreateStreamTokenRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     OPERATION_ID_FIELD_NUMBER: _builtins.int
+    PUSH_NOTIFICATION_ID_FIELD_NUMBER: _builtins.int
+    USER_ID_FIELD_NUMBER: _builtins.int
+    APP_NAME_FIELD_NUMBER: _builtins.int
+    PUSH_NOTIFICATION_IDS_FIELD_NUMBER: _builtins.int
     TTL_FIELD_NUMBER: _builtins.int
     operation_id: _builtins.str
-    """The operation whose stream it opens; every stream of the account when unset."""
+    """One operation: its own stream, and those of its push notifications."""
+    push_notification_id: _builtins.str
+    """One push notification."""
+    user_id: _builtins.str
+    """One user. They see what is sent to them and the counts of these operations, and of no one else."""
+    app_name: _builtins.str
+    """One app."""
     ttl: _builtins.int
     """For how many seconds it is good, 600 when unset."""
+    @_builtins.property
+    def push_notification_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Exactly these push notifications. The stream finds out whether they exist."""
+
     def __init__(
         self,
         *,
-        operation_id: _builtins.str | None = ...,
+        operation_id: _builtins.str = ...,
+        push_notification_id: _builtins.str = ...,
+        user_id: _builtins.str = ...,
+        app_name: _builtins.str = ...,
+        push_notification_ids: _abc.Iterable[_builtins.str] | None = ...,
         ttl: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_operation_id", b"_operation_id", "_ttl", b"_ttl", "operation_id", b"operation_id", "ttl", b"ttl"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_ttl", b"_ttl", "app_name", b"app_name", "operation_id", b"operation_id", "push_notification_id", b"push_notification_id", "scope", b"scope", "ttl", b"ttl", "user_id", b"user_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_operation_id", b"_operation_id", "_ttl", b"_ttl", "operation_id", b"operation_id", "ttl", b"ttl"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ttl", b"_ttl", "app_name", b"app_name", "operation_id", b"operation_id", "push_notification_id", b"push_notification_id", "push_notification_ids", b"push_notification_ids", "scope", b"scope", "ttl", b"ttl", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__operation_id: _TypeAlias = _typing.Literal["operation_id"]  # noqa: Y015
-    _WhichOneofArgType__operation_id: _TypeAlias = _typing.Literal["_operation_id", b"_operation_id"]  # noqa: Y015
     _WhichOneofReturnType__ttl: _TypeAlias = _typing.Literal["ttl"]  # noqa: Y015
     _WhichOneofArgType__ttl: _TypeAlias = _typing.Literal["_ttl", b"_ttl"]  # noqa: Y015
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__operation_id) -> _WhichOneofReturnType__operation_id | None: ...
+    _WhichOneofReturnType_scope: _TypeAlias = _typing.Literal["operation_id", "push_notification_id", "user_id", "app_name"]  # noqa: Y015
+    _WhichOneofArgType_scope: _TypeAlias = _typing.Literal["scope", b"scope"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__ttl) -> _WhichOneofReturnType__ttl | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_scope) -> _WhichOneofReturnType_scope | None: ...
 
 Global___CreateStreamTokenRequest: _TypeAlias = CreateStreamTokenRequest  # noqa: Y015
 

@@ -47,7 +47,7 @@ class StreamTokenServiceServicer:
     """
 
     def CreateStreamToken(self, request, context):
-        """Makes a token that opens event streams, of one operation or of the whole account, and nothing else.
+        """Makes a token that opens event streams of one scope, or of the whole account, and nothing else.
 
         Over REST it stands in the URL, as `?access_token=`, because a browser's EventSource can't set headers, or as
         `Bearer` in `Authorization`; so it does over gRPC. It can't be taken back. When its time is over the streams that

@@ -17,7 +17,7 @@ class StreamTokenServiceStub:
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateStreamToken: _aio.UnaryUnaryMultiCallable[_stream_tokens_pb2.CreateStreamTokenRequest, _stream_tokens_pb2.CreateStreamTokenResponse]
-    """Makes a token that opens event streams, of one operation or of the whole account, and nothing else.
+    """Makes a token that opens event streams of one scope, or of the whole account, and nothing else.
 
     Over REST it stands in the URL, as `?access_token=`, because a browser's EventSource can't set headers, or as
     `Bearer` in `Authorization`; so it does over gRPC. It can't be taken back. When its time is over the streams that
@@ -33,7 +33,7 @@ class StreamTokenServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _stream_tokens_pb2.CreateStreamTokenRequest,
         context: _aio.ServicerContext[_stream_tokens_pb2.CreateStreamTokenRequest, _abc.Awaitable[_stream_tokens_pb2.CreateStreamTokenResponse]],
     ) -> _abc.Awaitable[_stream_tokens_pb2.CreateStreamTokenResponse]:
-        """Makes a token that opens event streams, of one operation or of the whole account, and nothing else.
+        """Makes a token that opens event streams of one scope, or of the whole account, and nothing else.
 
         Over REST it stands in the URL, as `?access_token=`, because a browser's EventSource can't set headers, or as
         `Bearer` in `Authorization`; so it does over gRPC. It can't be taken back. When its time is over the streams that
