@@ -79,7 +79,14 @@ def send(
 def watch(
     operation_id: Annotated[str | None, typer.Argument(help="The operation.")] = None,
     *,
+    notification: Annotated[list[str] | None, typer.Option(help="A push notification; repeatable.")] = None,
+    user: Annotated[str | None, typer.Option(help="What is sent to this user.")] = None,
+    app_name: Annotated[str | None, typer.Option("--app", help="What is sent under this app.")] = None,
     account: Annotated[bool, typer.Option("--account", help="All operations of the account.")] = False,
+    status: Annotated[list[str] | None, typer.Option(help="Only recipients that come to it; repeatable.")] = None,
+    provider: Annotated[list[str] | None, typer.Option(help="Only devices of FCM or APN.")] = None,
+    reason: Annotated[list[str] | None, typer.Option(help="Only what failed for it; repeatable.")] = None,
+    snapshot: Annotated[bool, typer.Option(help="Begin with what is known, or with what changes from now on.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="A JSON object for each message of the stream.")] = False,
     resume_token: Annotated[
         str, typer.Option(help="Go on behind the line of --json that had this resumeToken; no snapshot then.")
@@ -89,18 +96,20 @@ def watch(
     ] = False,
     env_file: EnvFile = None,
 ) -> None:
-    """Follow the delivery of an operation to its end, or of everything; goes on by itself when the connection is lost.
+    """Follow the delivery of an operation or of push notifications to the end, or of a user, an app or the account.
+
+    Goes on by itself when the connection is lost. Without a filter an operation is a bar and an account's or app's
+    operations are a table; all else is a line for each recipient.
 
     Exits with 0 at the end, 1 when the stream can't go on, 2 for a wrong command line, 3 see --exit-status, 130 when
     interrupted, 143 when terminated, 141 when nobody reads its output any more.
     """
-    if (operation_id is None) != account:
-        raise typer.BadParameter("give either an operation or --account")
-    if exit_status and account:
-        raise typer.BadParameter("an account's stream has no end: --exit-status goes with an operation")
     from client import commands
+    from client.watch_options import WatchOptions
 
-    options = commands.WatchOptions(operation_id, as_json, resume_token, exit_status)
+    scope = (operation_id, notification or (), user, app_name, account)
+    filters = (status or (), provider or (), reason or (), snapshot)
+    options = WatchOptions(*scope, *filters, as_json, resume_token, exit_status)
     _run(commands.watch(options, env_file))
 
 
@@ -164,9 +173,8 @@ _pass_on("sandbox", "sandbox", "Run the local FCM and APNs.")
 
 def _run(work: Coroutine[None, None, int]) -> NoReturn:
     """Runs a command and exits with its code; what went wrong is told in words, not in a traceback."""
-    from client.commands import UsageError
     from client.connection import NoConnectionError
-    from client.errors import PushError
+    from client.errors import PushError, UsageError
     from client.recipients import RecipientError
 
     try:

@@ -8,20 +8,16 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 
-from pharos.push.v1.delivery_status_pb2 import WatchDeliveryStatusRequest
 from pharos.push.v1.operations_pb2 import OperationStats
 from pharos.push.v1.push_notifications_pb2 import Content, Sender, SendPushNotificationRequest
 
 from client.connection import Connection
+from client.errors import UsageError
 from client.push_client import PushClient
 from client.recipients import parse_recipient, read_recipients
-from client.watch_views import JsonLines, StreamView, account_view, operation_view
+from client.watch_options import WatchOptions
 
 NOT_ALL_SENT = 3
-
-
-class UsageError(ValueError):
-    """The command line does not make sense."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,30 +48,6 @@ class SendOptions:
         return request
 
 
-@dataclass(frozen=True, slots=True)
-class WatchOptions:
-    """What `pharos watch` was given. Without an operation it watches the account."""
-
-    operation_id: str | None = None
-    as_json: bool = False
-    resume_token: str = ""
-    exit_status: bool = False
-
-    def request(self) -> WatchDeliveryStatusRequest:
-        """The request. Raises UsageError."""
-        if self.resume_token and not self.as_json:
-            raise UsageError("--resume-token goes with --json: the other views count from the beginning")
-        request = WatchDeliveryStatusRequest(resume_token=self.resume_token)
-        if self.operation_id is not None:
-            request.operation_id = self.operation_id
-        return request
-
-    def view(self) -> StreamView:
-        if self.as_json:
-            return JsonLines()
-        return account_view() if self.operation_id is None else operation_view()
-
-
 async def send_once(options: SendOptions, env_file: Path | None) -> int:
     """Sends and prints the operation's id; follows the delivery if asked to. Returns the exit code."""
     request = options.request()
@@ -86,7 +58,8 @@ async def send_once(options: SendOptions, env_file: Path | None) -> int:
 
 
 async def watch(options: WatchOptions, env_file: Path | None) -> int:
-    """Follows an operation to its end, or the account until interrupted. Returns the exit code."""
+    """Follows what ends to its end, and the rest until interrupted. Returns the exit code. Raises UsageError."""
+    options.request()  # what is wrong with it is told before anything is looked for
     async with PushClient.connect(Connection.find(env_file)) as client:
         return await _follow(client, options)
 

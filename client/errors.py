@@ -19,6 +19,10 @@ class FieldViolation:
     description: str
 
 
+class UsageError(ValueError):
+    """The command line does not make sense."""
+
+
 class PushError(Exception):
     """A call that the service did not carry out.
 

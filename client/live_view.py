@@ -7,10 +7,10 @@ from collections import Counter
 from types import TracebackType
 from typing import Protocol, Self
 
-from pharos.push.v1.operations_pb2 import Operation, OperationStatus
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from client.status_lines import operation_status
 from client.tally import Tally
 
 
@@ -88,7 +88,3 @@ def summary_lines(tally: Tally) -> list[str]:
     if reasons := tally.by_reason():
         lines.append(f"reasons: {counted(reasons)}")
     return lines
-
-
-def operation_status(operation: Operation) -> str:
-    return OperationStatus.Name(operation.status).removeprefix("OPERATION_STATUS_")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import deque
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -16,12 +17,13 @@ from rich.text import Text
 
 from client.errors import PushError
 from client.json_lines import json_line
-from client.live_view import LineView, counted, operation_status, summary_lines
+from client.live_view import LineView, counted, summary_lines
+from client.status_lines import counts, news_lines, operation_line, operation_status, recipient_line
 from client.tally import Tally
 
 _SHOWN_OPERATIONS = 20
 _TABLE_WIDTH = 60  # an operation's id and the longest word of what became of it
-_STATS = ("recipients", "sent", "failed", "unaddressable", "canceled", "queued", "scheduled")
+_SHOWN_NEWS = 5
 
 
 class StreamView(Protocol):
@@ -94,11 +96,25 @@ class OperationLines(_Plain):
 
 
 class AccountLines(_Plain):
-    """A line for each operation that changed."""
+    """A line for each operation that changed, and for each piece of news."""
 
     def show(self, message: WatchDeliveryStatusResponse) -> None:
         for operation in message.changes.operations:
-            _say(f"{operation.id} {operation_status(operation)}  {_counts(operation)}")
+            _say(operation_line(operation))
+        for line in news_lines(message.changes):
+            _say(line)
+
+
+class RecipientLines(_Plain):
+    """A line for each recipient that came to a status, and for each piece of news."""
+
+    def show(self, message: WatchDeliveryStatusResponse) -> None:
+        for recipient in (*message.snapshot.recipients, *message.changes.recipients):
+            _say(recipient_line(recipient))
+        for line in news_lines(message.changes):
+            _say(line)
+        if message.end.HasField("operation"):
+            _say(operation_line(message.end.operation))
 
 
 class _Live:
@@ -163,10 +179,11 @@ class OperationTable(_Live):
 
 
 class AccountTable(_Live):
-    """The operations that changed last, with their counts."""
+    """The operations that changed last, with their counts, and the last news."""
 
     def __init__(self, console: Console) -> None:
         self._operations: dict[str, Operation] = {}
+        self._news: deque[str] = deque(maxlen=_SHOWN_NEWS)
         super().__init__(console)
 
     def _add(self, message: WatchDeliveryStatusResponse) -> None:
@@ -175,18 +192,13 @@ class AccountTable(_Live):
             self._operations[operation.id] = operation
         while len(self._operations) > _SHOWN_OPERATIONS:
             del self._operations[next(iter(self._operations))]
+        self._news.extend(news_lines(message.changes))
 
     def _parts(self) -> list[RenderableType]:
         table = Table(Column("operation", no_wrap=True), "status and recipients", box=None)
         for operation in reversed(self._operations.values()):
-            table.add_row(operation.id, f"{operation_status(operation)}  {_counts(operation)}")
-        return [table]
-
-
-def _counts(operation: Operation) -> str:
-    """Those that are not 0: an id leaves a terminal little room."""
-    counts = ((name, getattr(operation.stats, name)) for name in _STATS)
-    return "  ".join(f"{name} {count}" for name, count in counts if count)
+            table.add_row(operation.id, f"{operation_status(operation)}  {counts(operation)}")
+        return [*map(Text, self._news), table]
 
 
 def _summarize(tally: Tally) -> None:

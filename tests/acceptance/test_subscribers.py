@@ -51,3 +51,30 @@ def test_watch_goes_on_behind_a_line(stack: Stack) -> None:
     )
 
     assert [json.loads(line) for line in resumed.stdout.splitlines()] == [end]
+
+
+def test_watch_follows_push_notifications_to_their_end(stack: Stack) -> None:
+    operation_id = _send(stack, "live-watched", "unregistered-watched")
+    whole = pharos("watch", operation_id, "--json", env=stack.variables)
+    recipients = [each for line in whole.stdout.splitlines() for each in json.loads(line)["data"].get("recipients", ())]
+    notifications = {each["recipientIndex"]: each["pushNotificationId"] for each in recipients}
+
+    watched = pharos(
+        *("watch", "--notification", notifications[0], "--notification", notifications[1]), env=stack.variables
+    )
+
+    assert watched.returncode == 0, watched.stderr
+    *told, end = watched.stdout.splitlines()
+    assert told == [f"{notifications[0]} SENT", f"{notifications[1]} FAILED UNREGISTERED"]
+    assert end.startswith(f"{operation_id} COMPLETED")
+
+
+def test_watch_leaves_out_what_is_not_asked_for(stack: Stack) -> None:
+    operation_id = _send(stack, "live-filtered", "unregistered-filtered")
+
+    watched = pharos("watch", operation_id, "--status", "failed", "--exit-status", env=stack.variables)
+
+    assert watched.returncode == 3, watched.stderr
+    failed, end = watched.stdout.splitlines()
+    assert failed.split()[1:] == ["FAILED", "UNREGISTERED"]
+    assert end == f"{operation_id} COMPLETED  recipients 2  sent 1  failed 1"

@@ -13,10 +13,12 @@ from typing import Any
 import grpc
 import pytest
 from pharos.push.v1.delivery_status_pb2 import (
+    DevicesRemoved,
     RecipientStatus,
     StatusChanges,
     StatusEnd,
     StatusSnapshot,
+    WatchDeliveryStatusRequest,
     WatchDeliveryStatusResponse,
 )
 from pharos.push.v1.operations_pb2 import Operation, OperationStats, OperationStatus
@@ -189,6 +191,64 @@ async def test_who_reads_no_more_ends_the_watch_without_a_complaint(service: Any
     assert (said, complained) == (b"141\n", b"")
 
 
+@pytest.mark.parametrize(
+    ("options", "scope"),
+    [
+        ([OPERATION_ID], {"operation_id": OPERATION_ID}),
+        (["--notification", "n1", "--notification", "n2"], {"push_notification_ids": ["n1", "n2"]}),
+        (["--user", "u"], {"user_id": "u"}),
+        (["--app", "shop"], {"app_name": "shop"}),
+        (["--account"], {}),
+    ],
+)
+async def test_a_watch_has_the_scopes_and_the_filters_of_the_stream(
+    service: Any, env_file: Path, options: list[str], scope: dict[str, Any]
+) -> None:
+    [*_, end] = a_delivery()
+    service.streams.append([end])
+    filters = [
+        "--status",
+        "sent",
+        "--status",
+        "FAILED",
+        "--provider",
+        "FCM",
+        "--reason",
+        "UNREGISTERED",
+        "--no-snapshot",
+    ]
+
+    code, _, complained = await pharos("watch", *options, *filters, "--env-file", str(env_file))
+
+    assert (code, complained) == (0, "")
+    assert service.requests == [
+        WatchDeliveryStatusRequest(
+            statuses=[DeliveryStatus.DELIVERY_STATUS_SENT, DeliveryStatus.DELIVERY_STATUS_FAILED],
+            providers=[Provider.PROVIDER_FCM],
+            reasons=[DeliveryReason.DELIVERY_REASON_UNREGISTERED],
+            snapshot=False,
+            **scope,
+        )
+    ]
+
+
+async def test_a_watch_of_one_user_has_a_line_for_each_push(service: Any, env_file: Path) -> None:
+    sent = RecipientStatus(push_notification_id="n1", status=DeliveryStatus.DELIVERY_STATUS_SENT)
+    sent.to.user_id = "u"
+    changes = StatusChanges(recipients=[sent], devices_removed=[DevicesRemoved(operation_id="o", app_name="shop")])
+    service.streams.append(
+        [
+            WatchDeliveryStatusResponse(changes=changes, resume_token="a"),
+            service.refuse(grpc.StatusCode.UNAUTHENTICATED, "token withdrawn"),
+        ]
+    )
+
+    code, said, complained = await pharos("watch", "--user", "u", "--env-file", str(env_file))
+
+    assert said.splitlines() == ["n1 SENT u", "o removed dead devices from app shop: 0"]
+    assert (code, complained) == (1, "pharos: UNAUTHENTICATED: token withdrawn\n")
+
+
 @pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 async def test_a_watch_that_is_stopped_gives_the_terminal_its_cursor_back(
     service: Any, env_file: Path, number: signal.Signals, expected: int
@@ -260,9 +320,14 @@ async def test_a_refusal_is_told_in_words(service: Any, env_file: Path) -> None:
         (["send", "--to", "sms:1"], "'sms:1' is none of user:ID, fcm:TOKEN, apn:TOKEN"),
         (["send", "--to", "fcm:t", "--data", "novalue"], "'novalue' is not KEY=VALUE"),
         (["send", "--to", "fcm:t"], "PHAROS_GRPC, PHAROS_ACCOUNT_ID, PHAROS_AUTH_TOKEN not set"),
-        (["watch"], "give either an operation or --account"),
-        (["watch", OPERATION_ID, "--account"], "give either an operation or --account"),
-        (["watch", "--account", "--exit-status"], "an account's stream has no end"),
+        (["watch"], "give either an operation, --notification, --user, --app or --account"),
+        (["watch", OPERATION_ID, "--account"], "give either an operation, --notification"),
+        (["watch", "--user", "u", "--notification", "n"], "give either an operation, --notification"),
+        (["watch", "--account", "--exit-status"], "--exit-status goes with an operation"),
+        (["watch", "--account", "--resume-token", "t"], "--resume-token goes with --json"),
+        (["watch", "--account", "--status", "GONE"], "--status 'GONE' is none of SCHEDULED, QUEUED, SENT, FAILED"),
+        (["watch", "--account", "--provider", "SMS"], "--provider 'SMS' is none of FCM, APN"),
+        (["watch", "--account", "--reason", "UNSPECIFIED"], "--reason 'UNSPECIFIED' is none of UNREGISTERED"),
         (["up", "--workers", "0"], "--workers"),
         (["work", "--workers", "0"], "--workers"),
     ],

@@ -6,6 +6,7 @@ import json
 import grpc
 import pytest
 from pharos.push.v1.delivery_status_pb2 import (
+    DevicesRemoved,
     RecipientStatus,
     StatusChanges,
     StatusEnd,
@@ -23,6 +24,7 @@ from client.watch_views import (
     JsonLines,
     OperationLines,
     OperationTable,
+    RecipientLines,
     account_view,
     operation_view,
 )
@@ -108,6 +110,34 @@ def test_an_operations_id_and_counts_can_be_read_on_a_narrow_terminal(width: int
 
     shown = " ".join(console.export_text().split())
     assert f"{OPERATION_ID} PROCESSING recipients 10000 sent 9000 unaddressable 17" in shown
+
+
+def test_the_last_news_stand_above_the_operations() -> None:
+    console = terminal()
+
+    with AccountTable(console) as view:
+        for number in range(7):
+            removed = DevicesRemoved(operation_id=f"o{number}", app_name="[shop]")
+            view.show(WatchDeliveryStatusResponse(changes=StatusChanges(devices_removed=[removed])))
+
+    shown = console.export_text().splitlines()
+    assert [line.strip() for line in shown if "removed" in line][-5:] == [
+        f"o{number} removed dead devices from app [shop]: 0" for number in range(2, 7)
+    ]
+
+
+def test_recipients_are_a_line_each_with_the_end_of_the_operation(capsys: pytest.CaptureFixture[str]) -> None:
+    failed = RecipientStatus(push_notification_id="n", status=DeliveryStatus.DELIVERY_STATUS_FAILED)
+    done = operation(3)
+    done.status = OperationStatus.OPERATION_STATUS_COMPLETED
+
+    with RecipientLines() as view:
+        view.show(WatchDeliveryStatusResponse(snapshot=StatusSnapshot(recipients=[failed])))
+        view.show(changes(failed))
+        view.show(WatchDeliveryStatusResponse(end=StatusEnd(operation=done)))
+        view.show(WatchDeliveryStatusResponse(end=StatusEnd()))
+
+    assert capsys.readouterr().out.splitlines() == ["n FAILED", "n FAILED", "o COMPLETED  recipients 3"]
 
 
 def test_what_a_failure_says_is_shown_as_it_is() -> None:
