@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 from uuid import UUID
 
 import grpc
@@ -23,6 +23,8 @@ from server.domain.feed import Changes, Checkpoint, End, Filter, Item, Place, Re
 from server.domain.ids import Kind
 from server.domain.operations import Status
 from server.domain.reasons import Reason
+
+_NO_ID: Final = ids.notification_encoder(UUID(int=0))
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -90,34 +92,45 @@ def message(item: Item) -> pb.WatchDeliveryStatusResponse:
 
 
 def _snapshot(part: SnapshotPart) -> pb.StatusSnapshot:
-    return pb.StatusSnapshot(
-        operation=operation_message(part.operation) if part.operation else None,
-        recipients=map(_recipient, part.recipients),
-        more=part.more,
-    )
+    message = pb.StatusSnapshot(operation=operation_message(part.operation) if part.operation else None, more=part.more)
+    _add(message, part.recipients)
+    return message
 
 
 def _changes(changes: Changes) -> pb.StatusChanges:
-    return pb.StatusChanges(
-        recipients=map(_recipient, changes.recipients),
+    message = pb.StatusChanges(
         operations=[operation_message(operation) for operation in changes.operations],
         credential_health=health_changes(changes.notices),
         removals_stopped=removals_stopped(changes.notices),
         devices_removed=devices_removed(changes.notices),
     )
+    _add(message, changes.recipients)
+    return message
 
 
-def _recipient(change: RecipientChange) -> pb.RecipientStatus:
-    addressed = change.status is not Status.UNADDRESSABLE
-    notification = ids.notification_uuid(change.operation_id, change.index)
-    return pb.RecipientStatus(
-        operation_id=ids.encode(Kind.OPERATION, change.operation_id),
-        recipient_index=change.index,
-        push_notification_id=ids.encode(Kind.NOTIFICATION, notification) if addressed else "",
-        status=number(change.status),
-        reason=number(change.reason),
-        occurred_at=timestamp(change.at),
-        to=recipient_message(change.recipient) if change.recipient.known else None,
-        devices=map(device_message, change.devices),
-        sequence=change.seq,
-    )
+def _add(message: pb.StatusSnapshot | pb.StatusChanges, recipients: Sequence[RecipientChange]) -> None:
+    """Add recipients in place, which a stream does more often than anything else.
+
+    Most follow one of the same operation and time, for which id and timestamp are made once.
+    """
+    operation, operation_id, notification_id = None, "", _NO_ID
+    at, occurred_at = None, None
+    for change in recipients:
+        if change.operation_id != operation:
+            operation = change.operation_id
+            operation_id, notification_id = ids.encode(Kind.OPERATION, operation), ids.notification_encoder(operation)
+        if change.at != at:
+            at, occurred_at = change.at, timestamp(change.at)
+        added = message.recipients.add(
+            operation_id=operation_id,
+            recipient_index=change.index,
+            push_notification_id="" if change.status is Status.UNADDRESSABLE else notification_id(change.index),
+            status=number(change.status),
+            reason=number(change.reason),
+            occurred_at=occurred_at,
+            sequence=change.seq,
+        )
+        if change.recipient.known:
+            added.to.MergeFrom(recipient_message(change.recipient))
+        for device in change.devices:
+            added.devices.append(device_message(device))

@@ -120,5 +120,6 @@ def device_message(device: DeviceState) -> pb.DeviceResult:
         status=number(device.status),
         attempts=device.attempts,
         provider_message_id=device.message_id,
+        provider_error_code=device.code if device.status is Status.FAILED else None,
         error=number(device.reason if device.decided else Reason.NONE),  # before that it is what it might fail for
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import asyncpg
@@ -30,6 +30,7 @@ from server.store.statements import Statements
 
 _SQL = Statements("feed")
 _OPERATIONS = Statements("operations")
+_FINAL_AT_ONCE: Final = 500  # between two batches of a large snapshot others have their turn
 
 
 class Feed:
@@ -50,18 +51,24 @@ class Feed:
             seq: int | None = await connection.fetchval(_SQL.oldest, account)
         return seq
 
-    async def read(self, account: UUID, after: int, operation: UUID | None = None) -> list[FeedEntry]:
-        """Return the next page of entries behind ``after``: all, or one operation's events."""
+    async def read(
+        self, account: UUID, after: int, operation: UUID | None = None, *, recipients: int = PAGE_RECIPIENTS
+    ) -> list[FeedEntry]:
+        """Return the next page of entries behind ``after``, all or one operation's events.
+
+        It ends with the entry that brings it to so many ``recipients``.
+        """
         async with self._database.connection() as connection:
-            rows = await connection.fetch(_SQL.read, account, after, PAGE_ENTRIES, PAGE_RECIPIENTS, operation)
+            rows = await connection.fetch(_SQL.read, account, after, PAGE_ENTRIES, recipients, operation)
         return [_entry(row) for row in rows]
 
     async def snapshot(
-        self, account: UUID, operations: Sequence[UUID], places: Collection[Place] = ()
+        self, account: UUID, operations: Sequence[UUID], places: Collection[Place] | None
     ) -> Snapshot | None:
-        """Return operations, their final recipients (or those of ``places``) and the feed's end, all of one moment.
+        """Return operations, their final recipients and the feed's end, all of one moment.
 
-        None where one of the operations does not exist.
+        Only the recipients at ``places`` are looked at, where it is not None. None where one of the operations does
+        not exist.
         """
         found: list[Operation] = []
         final: list[RecipientChange] = []
@@ -72,8 +79,9 @@ class Feed:
                 if row is None:
                     return None
                 found.append(operation_from(row))
-                indexes = [index for each, index in places if each == operation] if places else None
-                final += map(_final, await connection.fetch(_SQL.final_recipients, account, operation, indexes))
+                indexes = None if places is None else [index for each, index in places if each == operation]
+                rows = connection.cursor(_SQL.final_recipients, account, operation, indexes, prefetch=_FINAL_AT_ONCE)
+                final.extend([_final(row) async for row in rows])
         return Snapshot(Position(position["epoch"], position["last_seq"]), found, final)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Generic, TypeVar
 from uuid import UUID
@@ -26,11 +27,12 @@ from server.domain.feed import (
 )
 from server.domain.operations import Operation, Status
 from server.watch import tokens
-from server.watch.tailer import AccountTail, FeedStore, Tailer
+from server.watch.tailer import BEHIND, AccountTail, FeedStore, Page, Tailer
 
 CHECKPOINT_SECONDS = 14.0  # the contract says at least every 15
 SNAPSHOT_PAGE = 500  # recipients a message
 MERGED = 500  # recipients up to which events are merged into one message
+SNAPSHOTS = 4  # read at once by a process: each takes some 2 KiB a recipient, and a quarter of it once it is encoded
 
 M = TypeVar("M")
 """What a message of the stream is to whoever sends it."""
@@ -53,6 +55,7 @@ class StatusStreams(Generic[M]):
         self._tailer = tailer
         self._encode = encode
         self._checkpoint_seconds = checkpoint_seconds
+        self._snapshots = asyncio.Semaphore(SNAPSHOTS)
 
     async def open(self, watched: Filter, resume_token: str = "", *, snapshot: bool = True) -> AsyncGenerator[M, None]:
         """Yield the stream's messages. Raises ``NotFound`` and ``Invalid`` before the first.
@@ -61,11 +64,16 @@ class StatusStreams(Generic[M]):
         """
         with self._tailer.tail(watched.account) as tail:
             stream = _Stream(self._store, tail, watched, self._encode)
-            begin = stream.resume(resume_token) if resume_token else stream.begin(snapshot=snapshot)
-            async for message in begin:
-                yield message
-            if resume_token and not stream.ended:
-                yield stream.checkpoint()  # at once: the reader knows that it was resumed
+            if resume_token:
+                async for message in stream.resume(resume_token):
+                    yield message
+                if not stream.ended:
+                    yield stream.checkpoint()  # at once: the reader knows that it was resumed
+            else:
+                async with self._snapshots:
+                    known = await stream.begin(snapshot=snapshot)
+                while known:
+                    yield known.popleft()
             async for message in stream.follow(self._checkpoint_seconds):
                 yield message
 
@@ -98,56 +106,56 @@ class _Stream(Generic[M]):
     async def _catch_up(self) -> AsyncIterator[M]:
         """Give what was missed: of one operation by its own index, rather than everything the account did since."""
         # Taken first: what it calls final has its event among those read below, or had it before the token.
-        snapshot = await self._look()
+        known = await self._look(self._watched.places)
         assert self._position is not None  # set by resume
         while len(self._operations) == 1:
-            events = await self._store.read(self._watched.account, self._position.seq, self._operations[0])
+            after = self._position.seq
+            events = await self._store.read(self._watched.account, after, self._operations[0], recipients=BEHIND)
             if not events:
                 break
-            for message in self._tell(events):
+            for message in self._tell(Page(after, events)):
                 yield message
             if self.ended:
                 return
-        if len(self._operations) == 1 and snapshot.position.seq > self._position.seq:
-            self._position = snapshot.position
-        if self._is_over(snapshot):
-            yield self._end(snapshot.operations)
-
-    async def begin(self, *, snapshot: bool) -> AsyncIterator[M]:
-        """Give what is known now, in parts."""
-        if not self._watched.ends:
-            self._position = await self._store.position(self._watched.account)
-            nothing = SnapshotPart(None, (), more=False, token=self._token())
-            yield self._encode(nothing) if snapshot else self.checkpoint()
-            return
-        known = await self._look()
-        if any(_never_was(place, known) for place in self._watched.places):
-            raise NotFound("there is no such push notification")
-        self._position = known.position
-        if snapshot:
-            for part in self._parts(known):
-                yield self._encode(part)
-        else:
-            yield self.checkpoint()
+        if len(self._operations) == 1 and known.position.seq > self._position.seq:
+            self._position = known.position
         if self._is_over(known):
             yield self._end(known.operations)
 
-    async def _look(self) -> Snapshot:
-        """Take a snapshot of what is watched, and note what is not final in it. Raises ``NotFound``."""
-        known = await self._store.snapshot(self._watched.account, self._operations, self._watched.places)
+    async def begin(self, *, snapshot: bool) -> deque[M]:
+        """Return what is known now, in parts; without a ``snapshot`` only a bookmark."""
+        if not self._watched.ends:
+            self._position = await self._store.position(self._watched.account)
+            nothing = SnapshotPart(None, (), more=False, token=self._token())
+            return deque([self._encode(nothing) if snapshot else self.checkpoint()])
+        everyone = None if snapshot and not self._watched.places else self._watched.places
+        known = await self._look(everyone)
+        if any(_never_was(place, known) for place in self._watched.places):
+            raise NotFound("there is no such push notification")
+        self._position = known.position
+        messages = await self._parts(known) if snapshot else deque([self.checkpoint()])
+        if self._is_over(known):
+            messages.append(self._end(known.operations))
+        return messages
+
+    async def _look(self, places: Collection[Place] | None) -> Snapshot:
+        """Take a snapshot with these recipients, and note who is not final in it. Raises ``NotFound``."""
+        known = await self._store.snapshot(self._watched.account, self._operations, places)
         if known is None:
             raise NotFound("there is no such operation or push notification")
         self._known = known.position.seq
         self._pending = set(self._watched.places) - {(change.operation_id, change.index) for change in known.final}
         return known
 
-    def _parts(self, known: Snapshot) -> list[SnapshotPart]:
+    async def _parts(self, known: Snapshot) -> deque[M]:
         told = [change for change in known.final if self._watched.wants(change)]
-        parts = []
+        parts: deque[M] = deque()
         for first in range(0, max(len(told), 1), SNAPSHOT_PAGE):
             more = first + SNAPSHOT_PAGE < len(told)
             part = told[first : first + SNAPSHOT_PAGE]
-            parts.append(SnapshotPart(_only(known.operations), part, more=more, token="" if more else self._token()))
+            token = "" if more else self._token()
+            parts.append(self._encode(SnapshotPart(_only(known.operations), part, more=more, token=token)))
+            await asyncio.sleep(0)  # a large snapshot keeps nobody else waiting
         return parts
 
     async def follow(self, checkpoint_seconds: float) -> AsyncIterator[M]:
@@ -171,15 +179,14 @@ class _Stream(Generic[M]):
         """Return a bookmark of where the stream is."""
         return self._encode(Checkpoint(self._token()))
 
-    def _tell(self, entries: Sequence[FeedEntry]) -> Sequence[M]:
+    def _tell(self, page: Page) -> Sequence[M]:
         """Turn entries into messages and move on behind them, with others that watch the same and are as far."""
         assert self._position is not None  # set by resume or begin
-        key = (self._watched, self._position.seq, entries[-1].seq)
-        if key not in self._tail.told or self._watched.places:
-            messages = [self._encode(item) for item in self._messages(entries)]
-            self._tail.told[key] = (messages, self.ended)
-        told, self.ended = self._tail.told[key]
-        self._position = Position(self._position.epoch, entries[-1].seq)
+        if self._watched not in page.told or self._watched.places:
+            messages = [self._encode(item) for item in self._messages(page.entries)]
+            page.told[self._watched] = (messages, self.ended)
+        told, self.ended = page.told[self._watched]
+        self._position = Position(self._position.epoch, page.entries[-1].seq)
         return told
 
     def _messages(self, entries: Sequence[FeedEntry]) -> list[Item]:

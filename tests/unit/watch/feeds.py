@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 from server.domain.feed import (
+    PAGE_ENTRIES,
+    PAGE_RECIPIENTS,
     Changes,
     Checkpoint,
     End,
@@ -23,7 +25,7 @@ from server.domain.feed import (
     RecipientChange,
     Snapshot,
     SnapshotPart,
-    is_full,
+    recipients_of,
 )
 from server.domain.notices import Notice
 from server.domain.operations import Counts, Operation, OperationStatus, Status
@@ -45,6 +47,7 @@ class MemoryFeed:
     operations: dict[UUID, Operation] = field(default_factory=dict)
     forgotten: int = 0  # events that retention took
     read_events: int = 0
+    asked: list[int] = field(default_factory=list)  # recipients, by each read
     broken: list[Exception] = field(default_factory=list)
 
     def operation(self, recipients: int) -> UUID:
@@ -84,18 +87,22 @@ class MemoryFeed:
         assert account == self.account
         return self.events[0].seq if self.events else None
 
-    async def read(self, account: UUID, after: int, operation: UUID | None = None) -> list[FeedEntry]:
+    async def read(
+        self, account: UUID, after: int, operation: UUID | None = None, *, recipients: int = PAGE_RECIPIENTS
+    ) -> list[FeedEntry]:
         assert account == self.account
+        self.asked.append(recipients)
         await asyncio.sleep(0)
         if self.broken:
             raise self.broken.pop()
         found = [e for e in self.events if e.seq > after and (operation is None or _is_of(operation, e))]
-        found = found[: next((n for n in range(1, len(found)) if is_full(found[:n])), len(found))]
+        found = found[:PAGE_ENTRIES]
+        found = found[: next((n for n in range(1, len(found)) if recipients_of(found[:n]) >= recipients), len(found))]
         self.read_events += len(found)
         return found
 
     async def snapshot(
-        self, account: UUID, operations: Sequence[UUID], places: Collection[Place] = ()
+        self, account: UUID, operations: Sequence[UUID], places: Collection[Place] | None
     ) -> Snapshot | None:
         if account != self.account or not all(operation in self.operations for operation in operations):
             return None
@@ -104,7 +111,7 @@ class MemoryFeed:
             for event in self.events
             if isinstance(event, FeedEvent) and event.operation.operation_id in operations
             for change in event.recipients
-            if not places or (change.operation_id, change.index) in places
+            if places is None or (change.operation_id, change.index) in places
         ]
         return Snapshot(await self.position(account), [self.operations[each] for each in operations], final)
 
