@@ -139,6 +139,7 @@ async def test_all_that_a_stream_can_be_told_fits_a_query(upstream: Upstream) ->
     ("path", "message"),
     [
         (f"{EVENTS}?pushNotificationId={NOTIFICATION}", "Unknown query parameter `pushNotificationId`"),
+        (f"{EVENTS}?pushNotificationIds={NOTIFICATION}", "Unknown query parameter `pushNotificationIds`"),
         (f"{EVENTS}?resumeToken=x", "Unknown query parameter `resumeToken`"),
         (
             f"/v1/PushNotifications/Events?operationId=a&pushNotificationId={NOTIFICATION}",
