@@ -32,8 +32,8 @@ robustness: $(VENV)/.installed-dev
 
 # Needs programs of others, which fail where they are missing: Debian's packages postgresql-15, curl, nodejs (18 or
 # newer) with npm, chromium, nghttp2-server and nginx-light; npm also needs its registry. Everything that touches the
-# database runs on PostgreSQL 15; the documented commands run in curl and Node, the pages in Chromium, and both
-# transports to the providers talk to nghttpd, nginx and Node (tests/external).
+# database runs on PostgreSQL 15; the documented commands run in curl and Node, the pages and an event stream in
+# Chromium, and both transports to the providers talk to nghttpd, nginx and Node (tests/external).
 POSTGRES_15 ?= /usr/lib/postgresql/15/bin
 
 test-external: $(VENV)/.installed-dev

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
@@ -20,6 +21,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # its tracebacks show local variables, tokens among them
 )
 
+# As a shell says of a program that the signal ended.
+_INTERRUPTED = 128 + signal.SIGINT
+_BROKEN_PIPE = 128 + signal.SIGPIPE
+_TERMINATED = 128 + signal.SIGTERM
 _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 DataDir = Annotated[Path, typer.Option(help="Where everything is kept.")]
@@ -74,15 +79,38 @@ def send(
 def watch(
     operation_id: Annotated[str | None, typer.Argument(help="The operation.")] = None,
     *,
+    notification: Annotated[list[str] | None, typer.Option(help="A push notification; repeatable.")] = None,
+    user: Annotated[str | None, typer.Option(help="What is sent to this user.")] = None,
+    app_name: Annotated[str | None, typer.Option("--app", help="What is sent under this app.")] = None,
     account: Annotated[bool, typer.Option("--account", help="All operations of the account.")] = False,
+    status: Annotated[list[str] | None, typer.Option(help="Only recipients that come to it; repeatable.")] = None,
+    provider: Annotated[list[str] | None, typer.Option(help="Only devices of FCM or APN.")] = None,
+    reason: Annotated[list[str] | None, typer.Option(help="Only what failed for it; repeatable.")] = None,
+    snapshot: Annotated[bool, typer.Option(help="Begin with what is known, or with what changes from now on.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON object for each message of the stream.")] = False,
+    resume_token: Annotated[
+        str, typer.Option(help="Go on behind the line of --json that had this resumeToken; no snapshot then.")
+    ] = "",
+    exit_status: Annotated[
+        bool, typer.Option("--exit-status", help="Exit with 3 when the operation ends and not all were sent.")
+    ] = False,
     env_file: EnvFile = None,
 ) -> None:
-    """Follow the delivery of an operation, or of everything."""
-    if (operation_id is None) != account:
-        raise typer.BadParameter("give either an operation or --account")
-    from client.commands import watch_account, watch_operation
+    """Follow the delivery of an operation or of push notifications to the end, or of a user, an app or the account.
 
-    _run(watch_account(env_file) if operation_id is None else watch_operation(operation_id, env_file))
+    Goes on by itself when the connection is lost. Without a filter an operation is a bar and an account's or app's
+    operations are a table; all else is a line for each recipient.
+
+    Exits with 0 at the end, 1 when the stream can't go on, 2 for a wrong command line, 3 see --exit-status, 130 when
+    interrupted, 143 when terminated, 141 when nobody reads its output any more.
+    """
+    from client import commands
+    from client.watch_options import WatchOptions
+
+    scope = (operation_id, notification or (), user, app_name, account)
+    filters = (status or (), provider or (), reason or (), snapshot)
+    options = WatchOptions(*scope, *filters, as_json, resume_token, exit_status)
+    _run(commands.watch(options, env_file))
 
 
 @app.command()
@@ -143,21 +171,40 @@ _pass_on("gateway", "gateway", "Run the REST gateway.")
 _pass_on("sandbox", "sandbox", "Run the local FCM and APNs.")
 
 
-def _run(work: Coroutine[None, None, None]) -> None:
-    """Runs a command; what went wrong is told in words, not in a traceback."""
-    from client.commands import UsageError
+def _run(work: Coroutine[None, None, int]) -> NoReturn:
+    """Runs a command and exits with its code; what went wrong is told in words, not in a traceback."""
     from client.connection import NoConnectionError
-    from client.errors import PushError
+    from client.errors import PushError, UsageError
     from client.recipients import RecipientError
 
     try:
-        asyncio.run(work)
+        raise typer.Exit(asyncio.run(_until_terminated(work)))
+    except BrokenPipeError:
+        _leave_stdout()
+        raise typer.Exit(_BROKEN_PIPE) from None
     except (UsageError, NoConnectionError, RecipientError) as error:
         _fail(str(error), 2)
     except (PushError, OSError) as error:
         _fail(str(error), 1)
     except KeyboardInterrupt:
-        raise typer.Exit(130) from None
+        raise typer.Exit(_INTERRUPTED) from None
+    except asyncio.CancelledError:
+        raise typer.Exit(_TERMINATED) from None
+
+
+async def _until_terminated(work: Coroutine[None, None, int]) -> int:
+    """SIGTERM ends it like an interrupt, so that a terminal gets its cursor back."""
+    working = asyncio.current_task()
+    assert working is not None, "runs in a task"
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, working.cancel)
+    return await work
+
+
+def _leave_stdout() -> None:
+    """Nobody reads it: else the interpreter would complain about that at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def _fail(message: str, code: int) -> NoReturn:

@@ -45,6 +45,11 @@ def basic_auth(account_id: str, auth_token: str) -> Metadata:
     return (("authorization", f"Basic {pair}"),)
 
 
+def bearer_auth(stream_token: str) -> Metadata:
+    """Call metadata of who has a stream token, which opens status streams and nothing else."""
+    return (("authorization", f"Bearer {stream_token}"),)
+
+
 def copied(request: AnyMessage) -> AnyMessage:
     """A copy to change, so that the caller's message stays as it is."""
     copy = type(request)()

@@ -8,17 +8,16 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 
+from pharos.push.v1.operations_pb2 import OperationStats
 from pharos.push.v1.push_notifications_pb2 import Content, Sender, SendPushNotificationRequest
 
 from client.connection import Connection
-from client.live_view import AccountView, counted, progress_view, summary_lines
+from client.errors import UsageError
 from client.push_client import PushClient
 from client.recipients import parse_recipient, read_recipients
-from client.tally import Tally
+from client.watch_options import WatchOptions
 
-
-class UsageError(ValueError):
-    """The command line does not make sense."""
+NOT_ALL_SENT = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,41 +48,30 @@ class SendOptions:
         return request
 
 
-async def send_once(options: SendOptions, env_file: Path | None) -> None:
-    """Sends and prints the operation's id; follows the delivery if asked to."""
+async def send_once(options: SendOptions, env_file: Path | None) -> int:
+    """Sends and prints the operation's id; follows the delivery if asked to. Returns the exit code."""
     request = options.request()
     async with PushClient.connect(Connection.find(env_file)) as client:
         operation_id = (await client.send(request)).operation_id
         _say(operation_id)
-        if options.watch:
-            await _follow(client, operation_id)
+        return await _follow(client, WatchOptions(operation_id)) if options.watch else 0
 
 
-async def watch_operation(operation_id: str, env_file: Path | None) -> None:
-    """Follows an operation to its end."""
+async def watch(options: WatchOptions, env_file: Path | None) -> int:
+    """Follows what ends to its end, and the rest until interrupted. Returns the exit code. Raises UsageError."""
+    options.request()  # what is wrong with it is told before anything is looked for
     async with PushClient.connect(Connection.find(env_file)) as client:
-        await _follow(client, operation_id)
+        return await _follow(client, options)
 
 
-async def watch_account(env_file: Path | None) -> None:
-    """Follows all operations of the account until interrupted."""
-    async with PushClient.connect(Connection.find(env_file)) as client:
-        with AccountView() as view:
-            async with aclosing(client.watch()) as messages:
-                async for message in messages:
-                    for operation in message.changes.operations:
-                        view.show(operation)
-
-
-async def _follow(client: PushClient, operation_id: str) -> None:
-    tally = Tally()
-    with progress_view("delivering") as view:
-        async with aclosing(client.watch(operation_id=operation_id)) as messages:
+async def _follow(client: PushClient, options: WatchOptions) -> int:
+    request, stats = options.request(), OperationStats()
+    with options.view() as view:
+        async with aclosing(client.watch(request, on_lost=view.lost)) as messages:
             async for message in messages:
-                tally.add(message)
-                view.show(len(tally.final), tally.recipients, counted(tally.by_status()))
-    for line in summary_lines(tally):
-        _say(line)
+                view.show(message)
+                stats = message.end.operation.stats
+    return NOT_ALL_SENT if options.exit_status and stats.sent < stats.recipients else 0
 
 
 def _pair(text: str) -> tuple[str, str]:

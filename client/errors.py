@@ -19,6 +19,10 @@ class FieldViolation:
     description: str
 
 
+class UsageError(ValueError):
+    """The command line does not make sense."""
+
+
 class PushError(Exception):
     """A call that the service did not carry out.
 
@@ -57,7 +61,7 @@ class PushError(Exception):
     def from_call(cls, error: grpc.aio.AioRpcError) -> PushError:
         """The error of a failed call, as the class that its code stands for."""
         details = _Details.of(error)
-        kind = _KINDS.get(error.code(), PushError)
+        kind = ResumeTokenError if details.names_token else _KINDS.get(error.code(), PushError)
         return kind(
             error.code(),
             error.details() or "",
@@ -70,6 +74,10 @@ class PushError(Exception):
 
 class InvalidArgumentError(PushError):
     """A field is malformed or out of range, or the whole message is."""
+
+
+class ResumeTokenError(InvalidArgumentError):
+    """The stream can't go on behind this token: it is too old, another stream's, or no token. Begin anew without."""
 
 
 class UnauthenticatedError(PushError):
@@ -129,6 +137,11 @@ class _Details:
         if not self.retry.HasField("retry_delay"):
             return None
         return float(self.retry.retry_delay.seconds + self.retry.retry_delay.nanos / 1e9)
+
+    @property
+    def names_token(self) -> bool:
+        """Whether the service refused a resume token."""
+        return any(violation.field == "resume_token" for violation in self.request.field_violations)
 
     @classmethod
     def of(cls, error: grpc.aio.AioRpcError) -> Self:

@@ -1,4 +1,4 @@
-"""How a status stream looks: live on a terminal, plain lines anywhere else."""
+"""How far something has come: a bar on a terminal, plain lines anywhere else."""
 
 from __future__ import annotations
 
@@ -7,16 +7,11 @@ from collections import Counter
 from types import TracebackType
 from typing import Protocol, Self
 
-from pharos.push.v1.operations_pb2 import Operation, OperationStatus
 from rich.console import Console
-from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
+from client.status_lines import operation_status
 from client.tally import Tally
-
-_SHOWN_OPERATIONS = 20
-_STATS = ("recipients", "sent", "failed", "unaddressable", "canceled", "queued", "scheduled")
 
 
 class ProgressView(Protocol):
@@ -93,50 +88,3 @@ def summary_lines(tally: Tally) -> list[str]:
     if reasons := tally.by_reason():
         lines.append(f"reasons: {counted(reasons)}")
     return lines
-
-
-def operation_status(operation: Operation) -> str:
-    return OperationStatus.Name(operation.status).removeprefix("OPERATION_STATUS_")
-
-
-class AccountView:
-    """The operations that changed last: a table on a terminal, otherwise a line for each change."""
-
-    def __init__(self, console: Console | None = None) -> None:
-        console = console or Console()
-        self._operations: dict[str, Operation] = {}
-        self._live = Live(console=console) if console.is_terminal else None
-
-    def __enter__(self) -> Self:
-        if self._live:
-            self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._live:
-            self._live.stop()
-
-    def show(self, operation: Operation) -> None:
-        if self._live is None:
-            counts = "  ".join(f"{name} {count}" for name, count in _counts(operation) if count)
-            sys.stdout.write(f"{operation.id} {operation_status(operation)}  {counts}\n")
-            sys.stdout.flush()
-            return
-        self._operations.pop(operation.id, None)
-        self._operations[operation.id] = operation
-        while len(self._operations) > _SHOWN_OPERATIONS:
-            del self._operations[next(iter(self._operations))]
-        self._live.update(self._table())
-
-    def _table(self) -> Table:
-        table = Table("operation", "status", *_STATS)
-        for operation in reversed(self._operations.values()):
-            counts = (str(count) for _, count in _counts(operation))
-            table.add_row(operation.id, operation_status(operation), *counts)
-        return table
-
-
-def _counts(operation: Operation) -> list[tuple[str, int]]:
-    return [(name, getattr(operation.stats, name)) for name in _STATS]

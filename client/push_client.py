@@ -3,42 +3,34 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from types import TracebackType
 from typing import Self, TypeVar
 
-import grpc
 from pharos.push.v1 import (
     apps_pb2,
     apps_pb2_grpc,
     credentials_pb2,
     credentials_pb2_grpc,
     delivery_status_pb2,
-    delivery_status_pb2_grpc,
     device_registrations_pb2,
     device_registrations_pb2_grpc,
     operations_pb2,
     operations_pb2_grpc,
     push_notifications_pb2,
     push_notifications_pb2_grpc,
+    stream_tokens_pb2,
+    stream_tokens_pb2_grpc,
     types_pb2,
     users_pb2,
     users_pb2_grpc,
 )
 
 from client.calls import Caller, basic_auth, copied
-from client.connection import Connection, split_target
-from client.watching import StatusCall, StatusWatch
-
-MAX_MESSAGE_BYTES = 32 * 1024 * 1024
-
-_CHANNEL_OPTIONS = (
-    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    # gRPC's own pause between connection attempts grows to two minutes: far longer than a restart takes.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 2_000),
-)
+from client.channels import open_channel
+from client.connection import Connection
+from client.errors import PushError
+from client.subscription import PATIENCE, SILENCE, follow
 
 Keyed = TypeVar(
     "Keyed",
@@ -68,13 +60,13 @@ class PushClient:
         root_certificates: bytes | None = None,
         timeout: float = 30.0,
     ) -> None:
-        self._channel = _channel(target, secure=secure, root_certificates=root_certificates)
+        self._channel = open_channel(target, secure=secure, root_certificates=root_certificates)
         self._metadata = basic_auth(account_id, auth_token)
         self._caller = Caller(self._metadata, timeout)
         self._notifications = push_notifications_pb2_grpc.PushNotificationServiceStub(self._channel)
         self._operations = operations_pb2_grpc.OperationServiceStub(self._channel)
-        self._statuses = delivery_status_pb2_grpc.DeliveryStatusServiceStub(self._channel)
         self._registrations = device_registrations_pb2_grpc.DeviceRegistrationServiceStub(self._channel)
+        self._stream_tokens = stream_tokens_pb2_grpc.StreamTokenServiceStub(self._channel)
         self._users = users_pb2_grpc.UserServiceStub(self._channel)
         self._apps = apps_pb2_grpc.AppServiceStub(self._channel)
         self._credentials = credentials_pb2_grpc.CredentialServiceStub(self._channel)
@@ -142,29 +134,36 @@ class PushClient:
 
     def watch(
         self,
+        request: delivery_status_pb2.WatchDeliveryStatusRequest | None = None,
         *,
         operation_id: str | None = None,
         push_notification_id: str | None = None,
         statuses: Iterable[types_pb2.DeliveryStatus.ValueType] = (),
         resume_token: str = "",
-        silence: float = 60.0,
-        patience: float = 300.0,
+        silence: float = SILENCE,
+        patience: float = PATIENCE,
+        on_lost: Callable[[PushError], None] = lambda _: None,
     ) -> AsyncGenerator[delivery_status_pb2.WatchDeliveryStatusResponse, None]:
         """The live status of one operation, one notification or, with neither, the whole account.
 
-        Goes on by itself behind the last message when the connection is lost or the service restarts, and fails
-        after `patience` seconds without a message. Ends after the `end` message; an account's stream has none.
-        To go on in another process, pass the `resume_token` of the last message.
+        Whatever else the request can say is said by a `request`, to which the other arguments are added. Goes on by
+        itself, as `client.subscription.follow` says.
         """
-        request = delivery_status_pb2.WatchDeliveryStatusRequest(statuses=statuses, resume_token=resume_token)
+        request = copied(request or delivery_status_pb2.WatchDeliveryStatusRequest())
+        request.statuses.extend(statuses)
+        request.resume_token = resume_token or request.resume_token
         if operation_id is not None:
             request.operation_id = operation_id
         elif push_notification_id is not None:
             request.push_notification_id = push_notification_id
-        return StatusWatch(self._open_stream, silence=silence, patience=patience).messages(request)
+        return follow(self._channel, request, self._metadata, silence=silence, patience=patience, on_lost=on_lost)
 
-    def _open_stream(self, request: delivery_status_pb2.WatchDeliveryStatusRequest) -> StatusCall:
-        return self._statuses.WatchDeliveryStatus(request, metadata=self._metadata)
+    async def create_stream_token(
+        self, request: stream_tokens_pb2.CreateStreamTokenRequest | None = None
+    ) -> stream_tokens_pb2.CreateStreamTokenResponse:
+        """A token that opens the streams of one scope, or of the account, for 10 minutes unless told otherwise."""
+        request = request or stream_tokens_pb2.CreateStreamTokenRequest()
+        return await self._caller.safely(self._stream_tokens.CreateStreamToken, request)
 
     # Devices and users
 
@@ -275,11 +274,3 @@ def _keyed(request: Keyed) -> Keyed:
     keyed = copied(request)
     keyed.request_id = str(uuid.uuid4())
     return keyed
-
-
-def _channel(target: str, *, secure: bool, root_certificates: bytes | None) -> grpc.aio.Channel:
-    address, says_tls = split_target(target)
-    if not (secure or says_tls or root_certificates):
-        return grpc.aio.insecure_channel(address, options=_CHANNEL_OPTIONS)
-    credentials = grpc.ssl_channel_credentials(root_certificates)
-    return grpc.aio.secure_channel(address, credentials, options=_CHANNEL_OPTIONS)

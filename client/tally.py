@@ -20,12 +20,17 @@ _PASSING = frozenset(
 
 def status_name(status: DeliveryStatus.ValueType) -> str:
     """The status as REST and people write it: `SENT`."""
-    return DeliveryStatus.Name(status).removeprefix("DELIVERY_STATUS_")
+    return name_of(DeliveryStatus.items(), status, "DELIVERY_STATUS_")
 
 
 def reason_name(reason: DeliveryReason.ValueType) -> str:
     """The reason as REST and people write it; empty for none."""
-    return DeliveryReason.Name(reason).removeprefix("DELIVERY_REASON_") if reason else ""
+    return name_of(DeliveryReason.items(), reason, "DELIVERY_REASON_") if reason else ""
+
+
+def name_of(names: Iterable[tuple[str, int]], number: int, prefix: str) -> str:
+    """An enum's short name; the number where a newer service has one that is not known here."""
+    return next((name.removeprefix(prefix) for name, known in names if known == number), str(number))
 
 
 class Tally:

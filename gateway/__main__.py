@@ -14,12 +14,14 @@ from urllib.parse import urlsplit
 import uvloop
 
 from gateway.app import Gateway, open_channel
+from gateway.cors import parse_origins
 from gateway.logs import log_to_stderr
 from gateway.serving import Server, listen
 from gateway.settings import DEFAULT_UPLOAD_TIMEOUT, Settings
 
 _PR_SET_PDEATHSIG = 1
 _LONGEST_SECONDS = 86_400
+_CORS_PATHS = ("events", "all")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -57,8 +59,25 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         metavar="SECONDS",
         help="how long a request's body may take to arrive (PHAROS_UPLOAD_TIMEOUT_SECONDS); 60 when absent",
     )
+    parser.add_argument(
+        "--cors-origins",
+        type=_origins,
+        default=os.environ.get("PHAROS_CORS_ORIGINS", ""),
+        metavar="ORIGIN,...",
+        help="pages that may read event streams and ask for stream tokens from a browser (PHAROS_CORS_ORIGINS); "
+        "* is every page, none when absent",
+    )
+    parser.add_argument(
+        "--cors-paths",
+        choices=_CORS_PATHS,
+        default=os.environ.get("PHAROS_CORS_PATHS") or _CORS_PATHS[0],
+        help="what they may call (PHAROS_CORS_PATHS): event streams and stream tokens, or the whole API",
+    )
     parser.add_argument("--die-with-parent", action="store_true", help="stop when the parent process ends (Linux)")
-    return parser.parse_args(argv)
+    options = parser.parse_args(argv)
+    if options.cors_paths not in _CORS_PATHS:  # argparse does not check a default
+        parser.error(f"PHAROS_CORS_PATHS must be {' or '.join(_CORS_PATHS)}")
+    return options
 
 
 def _public_url(text: str) -> str:
@@ -66,6 +85,13 @@ def _public_url(text: str) -> str:
     if text and (parts.scheme not in {"http", "https"} or not parts.netloc or parts.query or parts.fragment):
         raise argparse.ArgumentTypeError("expected an http or https URL")
     return text.rstrip("/")
+
+
+def _origins(text: str) -> tuple[str, ...]:
+    try:
+        return parse_origins(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _seconds(text: str) -> float:
@@ -89,7 +115,12 @@ async def _serve(options: argparse.Namespace) -> None:
     host, port = listening.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     async with open_channel(options.grpc) as channel:
-        settings = Settings(public_url=options.public_url, upload_timeout=options.upload_timeout)
+        settings = Settings(
+            public_url=options.public_url,
+            upload_timeout=options.upload_timeout,
+            cors_origins=options.cors_origins,
+            cors_everywhere=options.cors_paths == "all",
+        )
         gateway = Gateway(channel, settings)
         await Server(gateway, listening, lambda: _say_ready(url)).serve_until_stopped()
 

@@ -14,10 +14,11 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.calls import Endpoint, EventEndpoint, UnaryEndpoint
 from gateway.contract import Binding, Rpc, read_contract
+from gateway.cors import Cors
 from gateway.docs import docs_routes
 from gateway.edge import Edge, base_url
 from gateway.errors import ApiError
@@ -52,6 +53,7 @@ class Gateway:
         self._health = health_pb2_grpc.HealthStub(channel)
         contract = read_contract()
         self._routes = _mount(contract, channel, settings, self._draining)
+        self._cors = Cors(settings.cors_origins)
         self._app = Starlette(
             routes=[
                 Route("/healthz", _alive),
@@ -73,12 +75,26 @@ class Gateway:
 
     async def _api(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
+        answer = self._shared if self._cors else self._answer
+        await (await answer(request))(scope, receive, send)
+
+    async def _answer(self, request: Request) -> ASGIApp:
         try:
-            endpoint, variables = self._routes.find(request.method, scope["raw_path"])
-            response = await endpoint(request, variables)
+            endpoint, variables = self._routes.find(request.method, request.scope["raw_path"])
+            return await endpoint(request, variables)
         except ApiError as error:
-            response = error.response(base_url(scope, self._settings.public_url))
-        await response(scope, receive, send)
+            return error.response(base_url(request.scope, self._settings.public_url))
+
+    async def _shared(self, request: Request) -> ASGIApp:
+        """The answer, which pages of other origins may read where the path is theirs to call."""
+        endpoints = self._routes.methods(request.scope["raw_path"])
+        open_to_pages = [
+            method for method, endpoint in endpoints.items() if self._settings.cors_everywhere or endpoint.cross_origin
+        ]
+        if not open_to_pages:
+            return await self._answer(request)
+        answer = self._cors.preflight(request, open_to_pages) or await self._answer(request)
+        return self._cors.share(request, answer)
 
     async def _ready(self, _: Request) -> Response:
         try:

@@ -10,28 +10,37 @@ from typing import Any, Final, Protocol
 
 import grpc
 import msgspec
-from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
+from gateway.auth import basic_authorization
 from gateway.contract import Binding, Rpc
 from gateway.edge import base_url
 from gateway.encode import encoder
 from gateway.errors import ApiError, from_rpc
-from gateway.events import EventEncoder, EventStream
+from gateway.event_access import open_request
+from gateway.events import EventEncoder, EventStream, Subscriber, split_event_id
 from gateway.requests import RequestError, RequestReader, call_metadata
+from gateway.schema import json_fields
 from gateway.settings import Settings
 
 _REPLAYED: Final = "idempotent-replayed"
+_EVENT_ID: Final = "Last-Event-ID"
 _ONLY_CHECK: Final = ("pharos-only-check", "true")  # refuse the request for the rules it breaks, or for none
 _log = logging.getLogger(__name__)
 
 
 class Endpoint(Protocol):
-    """Answers the requests of one binding. Raises ApiError."""
+    """Answers the requests of one binding. Raises ApiError.
+
+    `cross_origin`: pages of other origins may call it, where the gateway lets any.
+    """
+
+    cross_origin: bool
 
     async def __call__(self, request: Request, variables: Mapping[str, str]) -> ASGIApp: ...
 
@@ -40,6 +49,7 @@ class UnaryEndpoint:
     """One message in, one JSON document out."""
 
     def __init__(self, rpc: Rpc, binding: Binding, channel: grpc.aio.Channel, settings: Settings) -> None:
+        self.cross_origin = rpc.rest.cross_origin
         self._rpc = rpc
         self._settings = settings
         self._reader = RequestReader(rpc.method.input_type, binding, settings)
@@ -47,7 +57,8 @@ class UnaryEndpoint:
         self._answer = _Answer(rpc, binding.response_field)
 
     async def __call__(self, request: Request, variables: Mapping[str, str]) -> ASGIApp:
-        metadata = call_metadata(request)
+        authorization = basic_authorization(request.headers.get("authorization"))
+        metadata = call_metadata(request, authorization)
         try:
             message = await self._reader.read(request, variables)
         except RequestError as error:
@@ -101,6 +112,8 @@ class _Answer:
 class EventEndpoint:
     """One message in, server-sent events out."""
 
+    cross_origin = True
+
     def __init__(
         self, rpc: Rpc, binding: Binding, channel: grpc.aio.Channel, settings: Settings, draining: asyncio.Event
     ) -> None:
@@ -110,21 +123,43 @@ class EventEndpoint:
         self._reader = RequestReader(rpc.method.input_type, binding, settings)
         self._call = channel.unary_stream(rpc.path, *_codecs(rpc))
         self._events = EventEncoder(rpc.method.output_type, rpc.rest.event_id_field)
+        self._event_id = _event_id_field(rpc.method.input_type)
 
     async def __call__(self, request: Request, variables: Mapping[str, str]) -> ASGIApp:
-        metadata = call_metadata(request)
+        request, authorization = open_request(request)
+        metadata = call_metadata(request, authorization)
         try:
             message = await self._reader.read(request, variables)
         except RequestError as error:
             raise error.malformed from None
+        finished = self._read_event_id(message)
         return EventStream(
             self._call(message, metadata=metadata),
             self._events,
             lambda error: explain(error, self._rpc, request.state.request_id),
+            subscriber=Subscriber(finished, _is_event_source(request)),
             base_url=base_url(request.scope, self._settings.public_url),
             settings=self._settings,
             draining=self._draining,
         )
+
+    def _read_event_id(self, message: Message) -> bool:
+        """Leave in the request the token of the event's id. Return whether the event was the last."""
+        if self._event_id is None:
+            return False
+        token, finished = split_event_id(getattr(message, self._event_id))
+        setattr(message, self._event_id, token)
+        return finished
+
+
+def _event_id_field(request: Descriptor) -> str | None:
+    found = [field.proto.name for field in json_fields(request) if field.options.header == _EVENT_ID]
+    return found[0] if found else None
+
+
+def _is_event_source(request: Request) -> bool:
+    """Whether it says so: an EventSource has to, and curl does not unless it is told to."""
+    return "text/event-stream" in request.headers.get("accept", "").lower()
 
 
 def _codecs(rpc: Rpc) -> tuple[Any, Any]:

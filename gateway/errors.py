@@ -89,7 +89,10 @@ def child_path(path: str, key: str) -> str:
 
 
 class ApiError(Exception):
-    """An answer that is an error: the HTTP status, 1-50 problems, and headers of its own."""
+    """An answer that is an error: the HTTP status, 1-50 problems, and headers of its own.
+
+    `retry_after`: seconds after which it may have passed, 0 where that is not known.
+    """
 
     def __init__(
         self,
@@ -106,6 +109,7 @@ class ApiError(Exception):
             self.headers["WWW-Authenticate"] = 'Basic realm="pharos"'
         if retry_after is None and status is HTTPStatus.SERVICE_UNAVAILABLE:
             retry_after = 1
+        self.retry_after = retry_after or 0
         if retry_after is not None:
             self.headers["Retry-After"] = str(retry_after)
 

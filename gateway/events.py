@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from enum import Enum, auto
 from http import HTTPStatus
 from typing import Any, Final
@@ -13,6 +15,7 @@ import grpc
 import msgspec
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from gateway.encode import encoder
@@ -25,6 +28,30 @@ _HEADERS: Final = [
     (b"x-accel-buffering", b"no"),
 ]
 _HEARTBEAT: Final = b":\n\n"
+_LAST: Final = "end"  # the case behind which nothing follows
+_SEEN_END: Final = ".end"  # no token has a dot
+# What passes. An EventSource gives up on any answer but a 200.
+_PASSING: Final = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT})
+
+
+@dataclass(frozen=True, slots=True)
+class Subscriber:
+    """Who asks for a stream.
+
+    `finished`: it had the last event already. `is_event_source`: it comes back by itself, but only after a 200.
+    """
+
+    finished: bool = False
+    is_event_source: bool = False
+
+
+def split_event_id(event_id: str) -> tuple[str, bool]:
+    """The token of an event's id, and whether the event was the last one.
+
+    The last event has an id of its own: its token can be that of the event before it.
+    """
+    token = event_id.removesuffix(_SEEN_END)
+    return token, token != event_id
 
 
 class EventEncoder:
@@ -41,7 +68,11 @@ class EventEncoder:
         if case is None:
             return _HEARTBEAT
         data = msgspec.json.encode(self._encoders[case](getattr(message, case), base_url))
-        return event(case, data, getattr(message, self._id_field))
+        token = getattr(message, self._id_field)
+        return event(case, data, token + _SEEN_END if token and case == _LAST else token)
+
+    def is_last(self, message: Message) -> bool:
+        return bool(message.WhichOneof(self._oneof.name) == _LAST)
 
 
 def event(name: str, data: bytes, event_id: str = "") -> bytes:
@@ -92,7 +123,8 @@ class _Messages:
 class EventStream:
     """The answer to one request. Ends with the call, with the client, or when the gateway stops.
 
-    An error before anything was written is an ordinary error response, a later one an `error` event.
+    An error before anything was written is an ordinary error response, a later one an `error` event. So is one that
+    passes, to an EventSource. Who had the last event already gets a 204, after which an EventSource stays away.
     """
 
     def __init__(
@@ -101,10 +133,12 @@ class EventStream:
         events: EventEncoder,
         explain: Callable[[grpc.aio.AioRpcError], ApiError],
         *,
+        subscriber: Subscriber,
         base_url: str,
         settings: Settings,
         draining: asyncio.Event,
     ) -> None:
+        self._subscriber = subscriber
         self._call = call
         self._events = events
         self._explain = explain
@@ -135,20 +169,29 @@ class EventStream:
             except ApiError as error:
                 await self._send_error(error, scope, receive, send)
             else:
-                await self._write(send, b"", more=False)
+                await self._finish(scope, receive, send)
 
     async def _send_one(self, message: Message | _Silence, send: Send) -> bool:
         if message is _Silence.DRAINING and not self._started:
             raise ApiError(HTTPStatus.SERVICE_UNAVAILABLE)
         if message is _Silence.END or message is _Silence.DRAINING:
             return False
+        if self._subscriber.finished and isinstance(message, Message) and self._events.is_last(message):
+            return False
         frame = _HEARTBEAT if isinstance(message, _Silence) else self._events.encode(message, self._base_url)
         await self._write(send, frame)
         return True
 
+    async def _finish(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._subscriber.finished and not self._started:
+            await Response(status_code=HTTPStatus.NO_CONTENT)(scope, receive, send)
+        else:
+            await self._write(send, b"", more=False)
+
     async def _send_error(self, error: ApiError, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._started:
-            await self._write(send, event("error", error.body(self._base_url)), more=False)
+        if self._started or (self._subscriber.is_event_source and error.status in _PASSING):
+            later = _come_back(error.retry_after, 1.0) if error.retry_after > self._settings.reconnect else b""
+            await self._write(send, later + event("error", error.body(self._base_url)), more=False)
         else:
             await error.response(self._base_url)(scope, receive, send)
 
@@ -157,7 +200,13 @@ class EventStream:
             if not self._started:
                 self._started = True
                 await send({"type": "http.response.start", "status": HTTPStatus.OK, "headers": _HEADERS})
+                body = _come_back(self._settings.reconnect, 0.5) + body
             await send({"type": "http.response.body", "body": body, "more_body": more})
+
+
+def _come_back(seconds: float, least: float) -> bytes:
+    """When to reconnect: `least` to 1.5 times the seconds. A stop of the gateway ends all streams at once."""
+    return b"retry: %d\n\n" % (seconds * random.uniform(least, 1.5) * 1000)  # noqa: S311 - guards nothing
 
 
 async def _wait_for_disconnect(receive: Receive) -> None:

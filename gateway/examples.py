@@ -40,6 +40,7 @@ BODIES: Final[dict[str, dict[str, Any]]] = {
     },
     "UpdateCredential": {"isDefault": True},
     "UpdateApp": {"isDefault": True},
+    "CreateStreamToken": {"operationId": f"comms_operation_{_SUFFIX}", "ttl": 300},
 }
 
 PATHS: Final = {

@@ -32,7 +32,11 @@ _BOUNDS: Final[dict[int, Schema]] = {
 }
 _NULL: Final[Schema] = {"type": "null"}
 # What the rules between fields (CEL) say, by their id: the first field goes with the second one, and only with it.
-_COMPANIONS: Final = {"recipient.provider": ("provider", "token")}
+# None: only the description says it, as of a list beside which an empty one is allowed.
+_COMPANIONS: Final[dict[str, tuple[str, str] | None]] = {
+    "recipient.provider": ("provider", "token"),
+    "token.scope": None,
+}
 
 
 class Schemas:
@@ -70,12 +74,16 @@ class _Side(ABC):
 
     def _described(self, message: Descriptor, leave_out: Collection[str] = ()) -> Schema:
         fields = [f for f in json_fields(message) if not f.options.header and f.proto.name not in leave_out]
-        choices = [group for group in message.oneofs if group.GetOptions().Extensions[validate_pb2.oneof].required]
+        choices = [group for group in message.oneofs if len(group.fields) > 1]  # else an `optional` field's own
         about = {"description": comment(message)}
         if not choices:
             return about | self._object(fields, (), ())
         [choice] = choices  # of two there would have to be every pair
-        return about | {"oneOf": [self._alternative(case, choice, fields) for case in choice.fields]}
+        alternatives = [self._alternative(case, choice, fields) for case in choice.fields]
+        if not choice.GetOptions().Extensions[validate_pb2.oneof].required:
+            every = {case.name for case in choice.fields}
+            alternatives.append({"title": "with none of these", **self._object(fields, (), every)})
+        return about | {"oneOf": alternatives}
 
     def _alternative(self, case: FieldDescriptor, choice: OneofDescriptor, fields: Iterable[JsonField]) -> Schema:
         companions = _companions(choice.containing_type)
@@ -179,7 +187,8 @@ def is_always_written(known: JsonField) -> bool:
 
 
 def _companions(message: Descriptor) -> dict[str, str]:
-    return dict(_COMPANIONS[rule.id] for rule in message.GetOptions().Extensions[validate_pb2.message].cel)
+    rules = message.GetOptions().Extensions[validate_pb2.message].cel
+    return dict(pair for rule in rules if (pair := _COMPANIONS[rule.id]) is not None)
 
 
 def _enum(enum: EnumDescriptor) -> Schema:

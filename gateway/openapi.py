@@ -12,6 +12,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescri
 from gateway.comments import comment, comment_of, summary
 from gateway.contract import PACKAGE, Binding, Rpc, Variable
 from gateway.error_responses import ERROR_SCHEMA, error_references, error_responses
+from gateway.event_access import ACCESS_TOKEN, LAST_EVENT_ID
 from gateway.examples import BODIES, PATHS
 from gateway.json_schema import Schema, Schemas
 from gateway.requests import query_fields, taken_by_path
@@ -41,7 +42,10 @@ _REPLAYED: Final = {
 }
 _EVENTS: Final = """One server-sent event; an answer is any number of them. Comments keep the connection alive, and
 `Last-Event-ID` goes on
-behind the event with this `id`."""
+behind the event with this `id`. `retry` comes first, and says in how many milliseconds a lost connection is renewed."""
+_IN_URL: Final = "The same as `Last-Event-ID`, for who can't set headers. The header goes before it."
+_STREAM_TOKEN: Final = "A stream token: it opens event streams and nothing else."  # noqa: S105 - no token
+_OVER: Final = "The event of `Last-Event-ID` was the last one. An EventSource comes back no more."
 _FAILED: Final = "Ends a stream that fails once it has begun."
 
 
@@ -86,7 +90,14 @@ def _components(schemas: Schemas) -> dict[str, Any]:
                 "type": "http",
                 "scheme": "basic",
                 "description": "An account's id and auth token, or an API key and its secret.",
-            }
+            },
+            "streamToken": {"type": "http", "scheme": "bearer", "description": _STREAM_TOKEN},
+            "streamTokenInUrl": {
+                "type": "apiKey",
+                "in": "query",
+                "name": ACCESS_TOKEN,
+                "description": f"{_STREAM_TOKEN} In the URL, for who can't set headers.",
+            },
         },
     }
 
@@ -126,6 +137,8 @@ class _Operation:
             "parameters": list(self._parameters()),
             "responses": self._successes() | error_references(changing=self._binding.http_method != "GET"),
         }
+        if self._method.server_streaming:
+            operation["security"] = [{"basic": []}, {"streamToken": []}, {"streamTokenInUrl": []}]
         return operation | ({"requestBody": self._body()} if self._binding.body else {})
 
     def _parameters(self) -> Iterator[dict[str, Any]]:
@@ -136,6 +149,9 @@ class _Operation:
                 yield self._parameter("query", known)
         for known in self._headers:
             yield self._parameter("header", known)
+            if self._method.server_streaming:
+                schema = self._parameter("header", known)["schema"]
+                yield {"name": LAST_EVENT_ID, "in": "query", "description": _IN_URL, "schema": schema}
 
     def _parameter(self, where: str, known: JsonField) -> dict[str, Any]:
         schema = self._schemas.requests.property(known)
@@ -155,7 +171,8 @@ class _Operation:
     def _successes(self) -> dict[str, Any]:
         status = HTTPStatus(self._rpc.rest.success_status or HTTPStatus.OK)
         if self._method.server_streaming:
-            return _answered(status, self._events())
+            over = {"description": _OVER, "headers": _sent()}
+            return _answered(status, self._events()) | {str(int(HTTPStatus.NO_CONTENT)): over}
         location = self._location()
         if location is None:
             return _answered(status, _json(self._answer()), *self._replayed())
@@ -214,8 +231,11 @@ def _message(field: FieldDescriptor) -> Descriptor:
 
 
 def _answered(status: HTTPStatus, content: dict[str, Any], *headers: str) -> dict[str, Any]:
-    sent = {name: {"$ref": f"#/components/headers/{name}"} for name in ("X-Request-Id", *headers)}
-    return {str(int(status)): {"description": status.phrase, "headers": sent, "content": content}}
+    return {str(int(status)): {"description": status.phrase, "headers": _sent(*headers), "content": content}}
+
+
+def _sent(*headers: str) -> dict[str, Any]:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in ("X-Request-Id", *headers)}
 
 
 def _json(schema: Schema) -> dict[str, Any]:

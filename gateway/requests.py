@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 from urllib.parse import parse_qsl
 
+from buf.validate import validate_pb2
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
-from gateway.auth import basic_authorization
 from gateway.body import read_body
 from gateway.contract import Binding
 from gateway.decode import BodyDecoder, MalformedError, Member, choice_problems
@@ -20,7 +20,9 @@ from gateway.errors import Problem, invalid
 from gateway.schema import JsonField, json_fields, oneofs
 from gateway.settings import Settings
 
-_MAX_PARAMETERS = 100
+_MAX_PARAMETERS = 200  # those of a stream of 100 push notifications, with all filters, are 133
+# What the rules between fields (CEL) say, by their id: a list that goes with no case of the message's oneof.
+_EXCLUDED: Final = {"watch.scope": "push_notification_ids"}
 
 
 class RequestError(Exception):
@@ -78,22 +80,24 @@ class RequestReader:
         return self._body.decode(body) if body else {}
 
 
-def call_metadata(request: Request) -> tuple[tuple[str, str], ...]:
-    """What every call carries along. Raises ApiError 401 when there are no credentials to carry."""
-    return (
-        ("authorization", basic_authorization(request.headers.get("authorization"))),
-        ("x-request-id", request.state.request_id),
-    )
+def call_metadata(request: Request, authorization: str) -> tuple[tuple[str, str], ...]:
+    """What every call carries along."""
+    return (("authorization", authorization), ("x-request-id", request.state.request_id))
 
 
 def taken_by_path(message: Descriptor, variables: Iterable[str]) -> set[str]:
-    """Fields that the path decides: its variables and what shares a oneof with one of them."""
+    """Fields that the path decides: its variables, what shares a oneof with one of them, and what goes with no case."""
     taken = set(variables)
     for name in variables:
         group = message.fields_by_name[name].containing_oneof
         if group is not None:
-            taken |= {field.name for field in group.fields}
+            taken |= {field.name for field in group.fields} | _beside_oneof(message)
     return taken
+
+
+def _beside_oneof(message: Descriptor) -> set[str]:
+    rules = message.GetOptions().Extensions[validate_pb2.message].cel
+    return {_EXCLUDED[rule.id] for rule in rules if rule.id in _EXCLUDED}
 
 
 def query_fields(fields: Iterable[JsonField], taken: Collection[str]) -> list[JsonField]:

@@ -66,6 +66,14 @@ class Routes(Generic[Endpoint]):
         endpoint, names = node.methods[http_method]
         return endpoint, dict(zip(names, values, strict=True))
 
+    def methods(self, raw_path: bytes) -> dict[str, Endpoint]:
+        """The endpoints of a path by HTTP method; none for an unknown path."""
+        try:
+            node, _ = self._walk(_segments(raw_path))
+        except ApiError:
+            return {}
+        return {method: endpoint for method, (endpoint, _) in node.methods.items()}
+
     def _walk(self, segments: Iterable[str]) -> tuple[_Node[Endpoint], list[str]]:
         node, values = self._root, []
         for segment in segments:

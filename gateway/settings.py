@@ -14,6 +14,10 @@ class Settings:
 
     public_url: str = ""
     """What stands in front of every URL in an answer; empty for the scheme and host of each request."""
+    cors_origins: tuple[str, ...] = ()
+    """Pages of these origins may read event streams and ask for stream tokens; `*` is every origin."""
+    cors_everywhere: bool = False
+    """They may call the whole API."""
     max_body: int = 32 * MIB
     upload_timeout: float = DEFAULT_UPLOAD_TIMEOUT
     call_timeout: float = 30.0
@@ -21,5 +25,7 @@ class Settings:
     readiness_timeout: float = 2.0
     heartbeat: float = 10.0
     """An event stream that has nothing to say for so long gets a comment."""
+    reconnect: float = 2.0
+    """An EventSource comes back so long after it lost its stream, give or take a half."""
     write_timeout: float = 60.0
     """An event stream whose client takes nothing for so long is ended."""

@@ -22,6 +22,7 @@ from server.api.interceptors import CallInterceptor
 from server.api.operations import OperationServicer
 from server.api.push_notifications import PushNotificationServicer
 from server.api.server import ApiServer
+from server.api.stream_tokens import StreamTokens, StreamTokenServicer
 from server.api.users import UserServicer
 from server.config import Config
 from server.dispatch.health import HealthReports
@@ -39,7 +40,7 @@ from server.providers.credentials.parsing import parse_credential
 from server.providers.http2.pool import Http2Transport
 from server.providers.httpx_transport import HttpxTransport
 from server.providers.measuring import measure
-from server.providers.sealing import Sealer
+from server.providers.sealing import Sealer, derived_keys
 from server.providers.senders import Senders
 from server.providers.transport import Connect
 from server.rendering.renderer import Renderer
@@ -145,11 +146,14 @@ def _transports(config: Config) -> Connect:
 def _api(config: Config, database: Database, hints: Hints, tailer: Tailer, address: str) -> ApiServer:
     renderer = Renderer()
     operations, notifications = Operations(database), Notifications(database)
+    accounts, apps, users = Accounts(database), Apps(database), Users(database)
     sealer = Sealer.from_environment(config.environment, config.data_dir)
+    tokens = StreamTokens(derived_keys(config.environment, config.data_dir, "stream tokens"), accounts)
     servicers = (
-        UserServicer(Users(database)),
+        StreamTokenServicer(tokens, operations, users, apps),
+        UserServicer(users),
         DeviceRegistrationServicer(Registrations(database)),
-        AppServicer(Apps(database)),
+        AppServicer(apps),
         CredentialServicer(Credentials(database), parse_credential, sealer, hints),
         PushNotificationServicer(
             operations, notifications, renderer, DryRuns(Jobs(database), renderer, measure), hints
@@ -157,7 +161,7 @@ def _api(config: Config, database: Database, hints: Hints, tailer: Tailer, addre
         OperationServicer(operations, notifications, Cancellations(database), hints),
         DeliveryStatusServicer(StatusStreams(Feed(database), tailer, delivery_status.serialised)),
     )
-    return ApiServer(address, servicers, CallInterceptor(Authenticator(Accounts(database))))
+    return ApiServer(address, servicers, CallInterceptor(Authenticator(accounts), tokens))
 
 
 class _Process:

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import timedelta
 from uuid import UUID
+
+from server.domain.streams import StreamGrant
 
 
 @dataclass(slots=True)
 class Call:
-    """One call. ``method`` is the full name, as ``/pharos.push.v1.UserService/GetUser``."""
+    """One call. ``method`` is the full name, as ``/pharos.push.v1.UserService/GetUser``.
+
+    ``grant`` is set, with the time left, where the caller has a stream token in place of credentials.
+    """
 
     method: str
     request_id: str
     account: UUID | None = None
+    grant: tuple[StreamGrant, timedelta] | None = None
 
 
 current_call: ContextVar[Call] = ContextVar("current_call")

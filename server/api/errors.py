@@ -16,6 +16,7 @@ from pharos.push.v1 import errors_pb2
 from server.domain.errors import (
     Conflict,
     DomainError,
+    Forbidden,
     Invalid,
     NotFound,
     NotImplementedYet,
@@ -45,6 +46,7 @@ _CODES: Final[dict[type[DomainError], tuple[int, errors_pb2.ErrorReason.ValueTyp
     TokenExpired: (code_pb2.INVALID_ARGUMENT, _Reason.ERROR_REASON_RESUME_TOKEN_EXPIRED),
     Unauthenticated: (code_pb2.UNAUTHENTICATED, _Reason.ERROR_REASON_UNAUTHENTICATED),
     NotFound: (code_pb2.NOT_FOUND, _Reason.ERROR_REASON_NOT_FOUND),
+    Forbidden: (code_pb2.PERMISSION_DENIED, _Reason.ERROR_REASON_FORBIDDEN),
     Conflict: (code_pb2.ABORTED, _Reason.ERROR_REASON_CONFLICT),
     NotImplementedYet: (code_pb2.UNIMPLEMENTED, _Reason.ERROR_REASON_UNIMPLEMENTED),
     SlowReader: (code_pb2.RESOURCE_EXHAUSTED, _Reason.ERROR_REASON_SLOW_READER),

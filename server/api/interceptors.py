@@ -20,8 +20,9 @@ from server.api.authentication import Authenticator
 from server.api.calls import Call, current_call
 from server.api.errors import status_of
 from server.api.meaning import meaningless
+from server.api.stream_tokens import StreamTokens, watching_by
 from server.api.validation import broken_rules, check
-from server.domain.errors import Invalid, NotImplementedYet, SlowReader, Violation
+from server.domain.errors import Forbidden, Invalid, NotImplementedYet, SlowReader, Violation
 from server.logs import trace_of
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -41,8 +42,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     Health and reflection are open to all. Handlers raise domain errors and never abort themselves.
     """
 
-    def __init__(self, authenticator: Authenticator, *, write_seconds: float = 30.0) -> None:
+    def __init__(
+        self, authenticator: Authenticator, stream_tokens: StreamTokens | None = None, *, write_seconds: float = 30.0
+    ) -> None:
         self._authenticator = authenticator
+        self._stream_tokens = stream_tokens
         self._write_seconds = write_seconds
         self._handlers: dict[str, Handler] = {}
 
@@ -74,7 +78,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     def _guard_unary(self, method: str, read: Read, answer: Callable[..., Any]) -> Callable[..., Any]:
         async def guarded(request: bytes, context: Context) -> Any:
-            async with self._call(method, context):
+            async with self._call(method, context) as call:
+                if call.grant is not None:
+                    raise Forbidden("a stream token opens streams and nothing else")
                 message = _message(read, request)
                 if _only_check(context):
                     raise Invalid(*meaningless(message, broken_rules(message)))
@@ -86,10 +92,10 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     def _guard_stream(self, method: str, read: Read, answer: Callable[..., Any]) -> Callable[..., Any]:
         async def guarded(request: bytes, context: Context) -> None:
-            async with self._call(method, context):
+            async with self._call(method, context) as call:
                 message = _message(read, request)
                 check(message)
-                async with contextlib.aclosing(answer(message, context)) as answers:
+                async with _granted(call, message), contextlib.aclosing(answer(message, context)) as answers:
                     async for each in answers:
                         await self._write(each, context)
 
@@ -114,14 +120,14 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             raise SlowReader("messages are not taken; resume from the last token") from None
 
     @contextlib.asynccontextmanager
-    async def _call(self, method: str, context: Context) -> AsyncIterator[None]:
+    async def _call(self, method: str, context: Context) -> AsyncIterator[Call]:
         began = time.perf_counter()
         metadata = dict(context.invocation_metadata() or ())
         call = Call(method, _request_id(metadata.get("x-request-id")))
         current_call.set(call)
         try:
-            call.account = await self._authenticator.account(str(metadata.get("authorization", "")))
-            yield
+            await self._authenticate(call, str(metadata.get("authorization", "")))
+            yield call
         except asyncio.CancelledError:
             _log_end(call, began, "CANCELLED")
             raise
@@ -136,6 +142,24 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             await context.abort_with_status(rpc_status.to_status(status))
         else:
             _log_end(call, began, "OK")
+
+    async def _authenticate(self, call: Call, authorization: str) -> None:
+        scheme, _, token = authorization.partition(" ")
+        if self._stream_tokens is not None and scheme.lower() == "bearer":
+            call.grant = await self._stream_tokens.open(token)
+            call.account = call.grant[0].account
+        else:
+            call.account = await self._authenticator.account(authorization)
+
+
+@contextlib.asynccontextmanager
+async def _granted(call: Call, message: Message) -> AsyncIterator[None]:
+    """Hold a caller with a stream token to what it grants."""
+    if call.grant is None:
+        yield
+        return
+    async with watching_by(*call.grant, message):
+        yield
 
 
 def _serialised(message: Message | bytes) -> bytes:

@@ -15,6 +15,7 @@ from pharos.push.v1 import delivery_status_pb2_grpc as statuses
 from pharos.push.v1 import device_registrations_pb2_grpc as registrations
 from pharos.push.v1 import operations_pb2_grpc as operations
 from pharos.push.v1 import push_notifications_pb2_grpc as notifications
+from pharos.push.v1 import stream_tokens_pb2_grpc as stream_tokens
 from pharos.push.v1 import users_pb2_grpc as users
 
 from server.domain.errors import Unavailable
@@ -38,6 +39,7 @@ _SERVICES: Final[Sequence[tuple[type, Callable[[Any, grpc.aio.Server], None]]]] 
     (registrations.DeviceRegistrationServiceServicer, registrations.add_DeviceRegistrationServiceServicer_to_server),
     (operations.OperationServiceServicer, operations.add_OperationServiceServicer_to_server),
     (notifications.PushNotificationServiceServicer, notifications.add_PushNotificationServiceServicer_to_server),
+    (stream_tokens.StreamTokenServiceServicer, stream_tokens.add_StreamTokenServiceServicer_to_server),
     (users.UserServiceServicer, users.add_UserServiceServicer_to_server),
 )
 

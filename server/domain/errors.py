@@ -49,6 +49,10 @@ class NotFound(DomainError):
     """No such resource in the account."""
 
 
+class Forbidden(DomainError):
+    """These credentials are good, and not for this."""
+
+
 class Conflict(DomainError):
     """The resource's state, or an earlier request with the same key, does not allow it.
 

@@ -140,13 +140,16 @@ class Filter:
             return change.recipient.user_id == self.user
         return self.watches_operation(event)
 
-    def watches_notice(self, notice: Notice) -> bool:
-        """Whether this news is told: an app's are of its credentials and devices, a user's of their devices."""
+    def news(self, notice: Notice) -> Notice | None:
+        """Return what is told of a notice: an app's are of its credentials and devices, a user's of their own devices.
+
+        What others lost is not a user's to know: a stream of theirs may be read by themselves.
+        """
         if isinstance(notice, DevicesRemoved) and self.user is not None:
-            return self.user in notice.users()
+            return notice.of_user(self.user)
         if isinstance(notice, HealthChanged | DevicesRemoved) and self.app_name is not None:
-            return notice.app_name == self.app_name
-        return self.of_account
+            return notice if notice.app_name == self.app_name else None
+        return notice if self.of_account else None
 
     def wants(self, change: RecipientChange) -> bool:
         """Whether a watched recipient's change is told."""

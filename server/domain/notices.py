@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from server.domain.credentials import CredentialType
@@ -48,8 +48,10 @@ class DevicesRemoved:
     app_name: str
     devices: Sequence[RemovedDevice]
 
-    def users(self) -> set[UUID]:
-        return {device.user_id for device in self.devices}
+    def of_user(self, user: UUID) -> DevicesRemoved | None:
+        """Return the same of one user's devices alone, or None where none of them was."""
+        own = [device for device in self.devices if device.user_id == user]
+        return replace(self, devices=own) if own else None
 
 
 Notice = HealthChanged | RemovalsStopped | DevicesRemoved

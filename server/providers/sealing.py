@@ -12,7 +12,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 KEY_VARIABLE = "PHAROS_SEAL_KEY"
 OLD_KEY_VARIABLE = "PHAROS_SEAL_KEY_OLD"
@@ -50,15 +52,7 @@ class Sealer:
 
         ``PHAROS_SEAL_KEY_OLD`` still opens what it sealed. Raises SealKeyError.
         """
-        if encoded := env.get(KEY_VARIABLE):
-            keys = [_decoded(encoded, KEY_VARIABLE)]
-        elif data_dir is not None:
-            keys = [_key_of_file(data_dir / KEY_FILE)]
-        else:
-            raise SealKeyError(f"{KEY_VARIABLE} is not set (base64 of {_KEY_LENGTH} random bytes)")
-        if encoded := env.get(OLD_KEY_VARIABLE):
-            keys.append(_decoded(encoded, OLD_KEY_VARIABLE))
-        return cls(keys)
+        return cls(_master_keys(env, data_dir))
 
     def seal(self, plaintext: bytes, context: str) -> bytes:
         """Encrypt ``plaintext``; only `open` with the same ``context`` gives it back."""
@@ -79,6 +73,30 @@ class Sealer:
             return cipher.decrypt(nonce, body, header + context.encode())
         except InvalidTag:
             raise SealBroken("sealed for another place, or changed since") from None
+
+
+def derived_keys(env: Mapping[str, str], data_dir: Path | None, purpose: str) -> list[bytes]:
+    """Keys of 32 bytes for this purpose alone, one for each key that `Sealer.from_environment` has, in its order.
+
+    HKDF with SHA-256 (RFC 5869): from one of them nothing follows about the others. Raises SealKeyError.
+    """
+    return [_derived(key, purpose) for key in _master_keys(env, data_dir)]
+
+
+def _derived(key: bytes, purpose: str) -> bytes:
+    return HKDF(hashes.SHA256(), _KEY_LENGTH, salt=None, info=b"pharos\0" + purpose.encode()).derive(key)
+
+
+def _master_keys(env: Mapping[str, str], data_dir: Path | None) -> list[bytes]:
+    if encoded := env.get(KEY_VARIABLE):
+        keys = [_decoded(encoded, KEY_VARIABLE)]
+    elif data_dir is not None:
+        keys = [_key_of_file(data_dir / KEY_FILE)]
+    else:
+        raise SealKeyError(f"{KEY_VARIABLE} is not set (base64 of {_KEY_LENGTH} random bytes)")
+    if encoded := env.get(OLD_KEY_VARIABLE):
+        keys.append(_decoded(encoded, OLD_KEY_VARIABLE))
+    return keys
 
 
 def _key_id(key: bytes) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from datetime import datetime
 from uuid import UUID
 
 import asyncpg
@@ -42,6 +43,12 @@ class Accounts:
     async def account_identity(self, account: UUID) -> Identity | None:
         """Return whom the account's token is for."""
         return await self._identity(_SQL.account_identity, account)
+
+    async def account_time(self, account: UUID) -> datetime | None:
+        """Return the database's time, or None where there is no such account."""
+        async with self._database.connection() as connection:
+            now: datetime | None = await connection.fetchval(_SQL.account_time, account)
+        return now
 
     async def key_identity(self, key: UUID) -> Identity | None:
         """Return whom the API key's secret is for."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
+from dataclasses import replace
 from typing import Generic, TypeVar
 from uuid import UUID
 
@@ -218,7 +219,7 @@ class _Stream(Generic[M]):
                 operations[event.operation.operation_id] = event.operation
                 recipients.extend(change for change in watched if self._watched.wants(change))
                 self._pending.difference_update((change.operation_id, change.index) for change in watched)
-        notices = [e for e in entries if isinstance(e, FeedNotice) and self._watched.watches_notice(e.notice)]
+        notices = [told for entry in entries if (told := self._news(entry)) is not None]
         items: list[Item] = []
         if operations or notices:
             items.append(Changes(recipients, list(operations.values()), self._token(), notices))
@@ -226,6 +227,11 @@ class _Stream(Generic[M]):
             self.ended = True
             items.append(End(_only(list(operations.values())) if len(self._operations) == 1 else None, self._token()))
         return items
+
+    def _news(self, entry: FeedEntry) -> FeedNotice | None:
+        if isinstance(entry, FeedEvent) or (told := self._watched.news(entry.notice)) is None:
+            return None
+        return replace(entry, notice=told)
 
     def _are_final(self, changed: Sequence[Operation]) -> bool:
         """Whether everything that is watched is final, and was told."""

@@ -26,6 +26,7 @@ _SERVICES = {
     "DeviceRegistrationService",
     "OperationService",
     "PushNotificationService",
+    "StreamTokenService",
     "UserService",
 }
 _SUFFIX = "01h9krwprkeee8fzqspvwy6nq8"  # of nothing that exists

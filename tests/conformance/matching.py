@@ -20,6 +20,8 @@ _FORMS: Mapping[str, re.Pattern[str]] = {
         "time": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ",
         "day": r"\d{4}-\d\d-\d\d",
         "page token": r"[A-Za-z0-9_-]+",
+        "stream token": r"pharos_stream_[A-Za-z0-9_-]+",
+        "end id": r"[A-Za-z0-9_-]+\.end",
         "text": r"(?s:.+)",
         "url": r"https?://\S+",
     }.items()

@@ -85,7 +85,7 @@ def test_descriptions_use_the_names_that_rest_has() -> None:
 
 def test_every_request_body_has_an_example_that_fits() -> None:
     bodies = [operation["requestBody"] for _, _, operation in DOCUMENT.operations() if "requestBody" in operation]
-    assert len(bodies) == 6
+    assert len(bodies) == 7
     for body in bodies:
         media = body["content"]["application/json"]
         DOCUMENT.validator(media["schema"]).validate(media["example"])
@@ -278,7 +278,8 @@ async def test_events_fit_their_schema(upstream: Upstream, client: httpx.AsyncCl
 
     upstream.answers["WatchDeliveryStatus"] = answer
     text = (await client.get("/v1/PushNotifications/Events")).text
-    found = [dict(line.split(": ", 1) for line in each.splitlines()) for each in text.strip().split("\n\n")]
+    retry, *found = [dict(line.split(": ", 1) for line in each.splitlines()) for each in text.strip().split("\n\n")]
+    assert retry.keys() == {"retry"}
     assert len(found) == len(messages)
     media = DOCUMENT.find("GET", "/PushNotifications/Events")["responses"]["200"]["content"]["text/event-stream"]
     for event in found:

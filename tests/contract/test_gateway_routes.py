@@ -36,6 +36,7 @@ ROUTES = [
     ("GET", "/Apps", "ListApps", 200),
     ("GET", "/Apps/shop", "GetApp", 200),
     ("PATCH", "/Apps/shop", "UpdateApp", 202),
+    ("POST", "/StreamTokens", "CreateStreamToken", 200),
     ("GET", "/Users", "ListUsers", 200),
     ("GET", f"/Users/{USER}", "GetUser", 200),
     ("DELETE", f"/Users/{USER}", "DeleteUser", 202),

@@ -9,6 +9,9 @@ insert into api_keys (key_id, account_id, name, secret_hash) values (gen_random_
 -- name: account_identity
 select account_id, auth_token_hash as secret_hash from accounts where account_id = $1
 
+-- name: account_time
+select clock_timestamp() from accounts where account_id = $1
+
 -- name: key_identity
 select account_id, secret_hash from api_keys where key_id = $1
 

@@ -169,5 +169,5 @@ async def test_i10_removed_devices_are_news_for_who_watches_their_user_app_or_ac
             while not isinstance(item, Changes):
                 item = await anext(items)
         assert [entry.notice for entry in item.notices] == [removed]
-    assert not any(watched.watches_notice(removed) for watched in others)
+    assert not any(watched.news(removed) for watched in others)
     await sending.audit()

@@ -19,9 +19,11 @@ from pharos.push.v1 import (
     device_registrations_pb2_grpc,
     operations_pb2_grpc,
     push_notifications_pb2_grpc,
+    stream_tokens_pb2_grpc,
 )
 
-from client.push_client import MAX_MESSAGE_BYTES, PushClient
+from client.channels import MAX_MESSAGE_BYTES
+from client.push_client import PushClient
 
 ACCOUNT_ID = "comms_account_1"
 AUTH_TOKEN = "token-of-the-test"
@@ -45,6 +47,13 @@ class Refusal:
         await context.abort_with_status(rpc_status.to_status(status))
 
 
+class BrokenOff:
+    """An end that the service itself has not made: a code without details."""
+
+    def __init__(self, code: grpc.StatusCode) -> None:
+        self.code = code
+
+
 class Silence:
     """Makes a stream say nothing more, for good."""
 
@@ -54,7 +63,7 @@ class Service:
 
     def __init__(self) -> None:
         self.answers: deque[Message | Refusal] = deque()
-        self.streams: deque[list[Message | Refusal | Silence]] = deque()
+        self.streams: deque[list[Message | Refusal | BrokenOff | Silence]] = deque()
         self.calls: list[tuple[Message, dict[str, str]]] = []
         self.reader_left = asyncio.Event()
         self.port = 0
@@ -62,6 +71,9 @@ class Service:
 
     def refuse(self, code: grpc.StatusCode, message: str = "no", *details: Message) -> Refusal:
         return Refusal(code, message, details)
+
+    def broken_off(self, code: grpc.StatusCode) -> BrokenOff:
+        return BrokenOff(code)
 
     def silence(self) -> Silence:
         return Silence()
@@ -81,6 +93,7 @@ class Service:
         push_notifications_pb2_grpc.add_PushNotificationServiceServicer_to_server(_Notifications(self), server)
         operations_pb2_grpc.add_OperationServiceServicer_to_server(_Operations(self), server)
         device_registrations_pb2_grpc.add_DeviceRegistrationServiceServicer_to_server(_Registrations(self), server)
+        stream_tokens_pb2_grpc.add_StreamTokenServiceServicer_to_server(_StreamTokens(self), server)
         delivery_status_pb2_grpc.add_DeliveryStatusServiceServicer_to_server(_Statuses(self), server)
         self.port = server.add_insecure_port(f"127.0.0.1:{self.port}")
         await server.start()
@@ -123,6 +136,11 @@ class _Registrations(device_registrations_pb2_grpc.DeviceRegistrationServiceServ
         self.DeleteDeviceRegistration = service.answer
 
 
+class _StreamTokens(stream_tokens_pb2_grpc.StreamTokenServiceServicer):
+    def __init__(self, service: Service) -> None:
+        self.CreateStreamToken = service.answer
+
+
 class _Statuses(delivery_status_pb2_grpc.DeliveryStatusServiceServicer):
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -135,6 +153,8 @@ class _Statuses(delivery_status_pb2_grpc.DeliveryStatusServiceServicer):
         for step in self._service.streams.popleft():
             if isinstance(step, Refusal):
                 await step.abort(context)
+            elif isinstance(step, BrokenOff):
+                await context.abort(step.code, "Received RST_STREAM")
             elif isinstance(step, Silence):
                 await asyncio.Event().wait()
             else:

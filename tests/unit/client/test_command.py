@@ -3,6 +3,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import pty
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,10 +13,12 @@ from typing import Any
 import grpc
 import pytest
 from pharos.push.v1.delivery_status_pb2 import (
+    DevicesRemoved,
     RecipientStatus,
     StatusChanges,
     StatusEnd,
     StatusSnapshot,
+    WatchDeliveryStatusRequest,
     WatchDeliveryStatusResponse,
 )
 from pharos.push.v1.operations_pb2 import Operation, OperationStats, OperationStatus
@@ -45,6 +49,18 @@ async def pharos(*arguments: str) -> tuple[int | None, str, str]:
     async with asyncio.timeout(WITHIN):
         said, complained = await process.communicate()
     return process.returncode, said.decode(), complained.decode()
+
+
+def _shown(terminal: int, last: bytes) -> bytes:
+    """What a terminal is sent up to `last`, or all until nobody has it open any more."""
+    shown = b""
+    while not last or last not in shown:
+        try:
+            read = os.read(terminal, 65_536)
+        except OSError:  # EIO, at its end
+            return shown
+        shown += read
+    return shown
 
 
 def a_delivery() -> list[WatchDeliveryStatusResponse]:
@@ -115,6 +131,168 @@ async def test_watch_shows_an_operation_to_its_end(service: Any, env_file: Path)
     assert service.requests[0].operation_id == OPERATION_ID
 
 
+async def test_watch_goes_on_after_the_connection_was_lost_and_says_so(service: Any, env_file: Path) -> None:
+    first, *rest = a_delivery()
+    service.streams.extend([[first, service.refuse(grpc.StatusCode.UNAVAILABLE, "restarting")], rest])
+
+    code, said, complained = await pharos("watch", OPERATION_ID, "--env-file", str(env_file))
+
+    assert code == 0
+    assert said.splitlines()[-2] == f"{OPERATION_ID} COMPLETED: SENT 1  FAILED 1"
+    assert complained == "pharos: the stream was lost, going on: UNAVAILABLE: restarting\n"
+    assert [request.resume_token for request in service.requests] == ["", "a"]
+
+
+async def test_watch_has_a_json_object_for_each_message(service: Any, env_file: Path) -> None:
+    service.streams.append(a_delivery())
+
+    code, said, _ = await pharos(
+        "watch", OPERATION_ID, "--json", "--resume-token", "before", "--env-file", str(env_file)
+    )
+
+    lines = [json.loads(line) for line in said.splitlines()]
+    assert code == 0
+    assert [(line["event"], line["resumeToken"]) for line in lines] == [
+        ("snapshot", "a"),
+        ("changes", "b"),
+        ("end", "c"),
+    ]
+    assert [recipient["status"] for recipient in lines[1]["data"]["recipients"]] == ["SENT", "FAILED"]
+    assert lines[2]["data"]["operation"]["status"] == "COMPLETED"
+    assert service.requests[0].resume_token == "before"
+
+
+@pytest.mark.parametrize(("sent", "expected"), [(1, 3), (2, 0)])
+async def test_the_exit_status_says_whether_all_were_sent(
+    service: Any, env_file: Path, sent: int, expected: int
+) -> None:
+    *_, end = a_delivery()
+    end.end.operation.stats.sent = sent
+    service.streams.append([end])
+
+    code, _, _ = await pharos("watch", OPERATION_ID, "--exit-status", "--env-file", str(env_file))
+
+    assert code == expected
+
+
+async def test_who_reads_no_more_ends_the_watch_without_a_complaint(service: Any, env_file: Path) -> None:
+    first, *rest = a_delivery()
+    service.streams.append([first, *rest * 2_000])
+    command = f'"{sys.executable}" -m client watch {OPERATION_ID} --json --env-file "{env_file}"'
+
+    process = await asyncio.create_subprocess_exec(
+        *("bash", "-c", f"{command} | head -1 >/dev/null; echo ${{PIPESTATUS[0]}}"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    async with asyncio.timeout(WITHIN):
+        said, complained = await process.communicate()
+
+    assert (said, complained) == (b"141\n", b"")
+
+
+@pytest.mark.parametrize(
+    ("options", "scope"),
+    [
+        ([OPERATION_ID], {"operation_id": OPERATION_ID}),
+        (["--notification", "n1", "--notification", "n2"], {"push_notification_ids": ["n1", "n2"]}),
+        (["--user", "u"], {"user_id": "u"}),
+        (["--app", "shop"], {"app_name": "shop"}),
+        (["--account"], {}),
+    ],
+)
+async def test_a_watch_has_the_scopes_and_the_filters_of_the_stream(
+    service: Any, env_file: Path, options: list[str], scope: dict[str, Any]
+) -> None:
+    [*_, end] = a_delivery()
+    service.streams.append([end])
+    filters = [
+        "--status",
+        "sent",
+        "--status",
+        "FAILED",
+        "--provider",
+        "FCM",
+        "--reason",
+        "UNREGISTERED",
+        "--no-snapshot",
+    ]
+
+    code, _, complained = await pharos("watch", *options, *filters, "--env-file", str(env_file))
+
+    assert (code, complained) == (0, "")
+    assert service.requests == [
+        WatchDeliveryStatusRequest(
+            statuses=[DeliveryStatus.DELIVERY_STATUS_SENT, DeliveryStatus.DELIVERY_STATUS_FAILED],
+            providers=[Provider.PROVIDER_FCM],
+            reasons=[DeliveryReason.DELIVERY_REASON_UNREGISTERED],
+            snapshot=False,
+            **scope,
+        )
+    ]
+
+
+async def test_a_watch_of_one_user_has_a_line_for_each_push(service: Any, env_file: Path) -> None:
+    sent = RecipientStatus(push_notification_id="n1", status=DeliveryStatus.DELIVERY_STATUS_SENT)
+    sent.to.user_id = "u"
+    changes = StatusChanges(recipients=[sent], devices_removed=[DevicesRemoved(operation_id="o", app_name="shop")])
+    service.streams.append(
+        [
+            WatchDeliveryStatusResponse(changes=changes, resume_token="a"),
+            service.refuse(grpc.StatusCode.UNAUTHENTICATED, "token withdrawn"),
+        ]
+    )
+
+    code, said, complained = await pharos("watch", "--user", "u", "--env-file", str(env_file))
+
+    assert said.splitlines() == ["n1 SENT u", "o removed dead devices from app shop: 0"]
+    assert (code, complained) == (1, "pharos: UNAUTHENTICATED: token withdrawn\n")
+
+
+@pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+async def test_a_watch_that_is_stopped_gives_the_terminal_its_cursor_back(
+    service: Any, env_file: Path, number: signal.Signals, expected: int
+) -> None:
+    service.streams.append([a_delivery()[0], service.silence()])
+    terminal, its_end = pty.openpty()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "client", "watch", OPERATION_ID, "--env-file", str(env_file)),
+        stdout=its_end,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "TERM": "xterm"},
+    )
+    os.close(its_end)
+
+    async with asyncio.timeout(WITHIN):
+        before = await asyncio.to_thread(_shown, terminal, b"delivering")
+        process.send_signal(number)
+        after = await asyncio.to_thread(_shown, terminal, b"")
+        _, complained = await process.communicate()
+    os.close(terminal)
+
+    assert (process.returncode, complained) == (expected, b"")
+    assert b"\x1b[?25l" in before
+    assert after.rstrip().endswith(b"\x1b[?25h")
+
+
+async def test_an_interrupted_watch_has_told_each_line_by_then(service: Any, env_file: Path) -> None:
+    service.streams.append([a_delivery()[0], service.silence()])
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "client", "watch", OPERATION_ID, "--json", "--env-file", str(env_file)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+
+    async with asyncio.timeout(WITHIN):
+        told = json.loads(await process.stdout.readline())
+        process.send_signal(signal.SIGINT)
+        said, complained = await process.communicate()
+
+    assert told["resumeToken"] == "a"
+    assert (process.returncode, said, complained) == (130, b"", b"")
+
+
 async def test_watch_of_the_account_has_a_line_for_each_change(service: Any, env_file: Path) -> None:
     operation = Operation(id=OPERATION_ID, status=OperationStatus.OPERATION_STATUS_PROCESSING)
     operation.stats.recipients, operation.stats.sent, operation.stats.queued = 3, 1, 2
@@ -142,8 +320,14 @@ async def test_a_refusal_is_told_in_words(service: Any, env_file: Path) -> None:
         (["send", "--to", "sms:1"], "'sms:1' is none of user:ID, fcm:TOKEN, apn:TOKEN"),
         (["send", "--to", "fcm:t", "--data", "novalue"], "'novalue' is not KEY=VALUE"),
         (["send", "--to", "fcm:t"], "PHAROS_GRPC, PHAROS_ACCOUNT_ID, PHAROS_AUTH_TOKEN not set"),
-        (["watch"], "give either an operation or --account"),
-        (["watch", OPERATION_ID, "--account"], "give either an operation or --account"),
+        (["watch"], "give either an operation, --notification, --user, --app or --account"),
+        (["watch", OPERATION_ID, "--account"], "give either an operation, --notification"),
+        (["watch", "--user", "u", "--notification", "n"], "give either an operation, --notification"),
+        (["watch", "--account", "--exit-status"], "--exit-status goes with an operation"),
+        (["watch", "--account", "--resume-token", "t"], "--resume-token goes with --json"),
+        (["watch", "--account", "--status", "GONE"], "--status 'GONE' is none of SCHEDULED, QUEUED, SENT, FAILED"),
+        (["watch", "--account", "--provider", "SMS"], "--provider 'SMS' is none of FCM, APN"),
+        (["watch", "--account", "--reason", "UNSPECIFIED"], "--reason 'UNSPECIFIED' is none of UNREGISTERED"),
         (["up", "--workers", "0"], "--workers"),
         (["work", "--workers", "0"], "--workers"),
     ],

@@ -1,10 +1,9 @@
 from __future__ import annotations
 
 import pytest
-from pharos.push.v1.operations_pb2 import Operation, OperationStatus
 from rich.console import Console
 
-from client.live_view import AccountView, BarView, LineView, progress_view
+from client.live_view import BarView, LineView, progress_view
 
 
 def test_without_a_terminal_there_is_a_line_for_each_tenth(capsys: pytest.CaptureFixture[str]) -> None:
@@ -34,20 +33,3 @@ def test_on_a_terminal_there_is_a_bar() -> None:
     shown = console.export_text()
     assert "10/10" in shown
     assert "SENT 10" in shown
-
-
-def test_on_a_terminal_the_account_is_a_table_of_the_operations_that_changed_last() -> None:
-    console = Console(record=True, force_terminal=True, width=160)
-
-    with AccountView(console) as view:
-        for number in (*range(30), 15):
-            operation = Operation(id=f"operation-{number}", status=OperationStatus.OPERATION_STATUS_PROCESSING)
-            operation.stats.sent = number
-            view.show(operation)
-
-    rows = [line.split("│")[1].strip() for line in console.export_text().splitlines() if "PROCESSING" in line]
-    assert rows[-20:] == [
-        "operation-15",
-        *(f"operation-{n}" for n in range(29, 15, -1)),
-        *(f"operation-{n}" for n in (14, 13, 12, 11, 10)),
-    ]

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import base64
+import hmac
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from server.providers.sealing import SealBroken, Sealer, SealKeyError
+from server.providers.sealing import SealBroken, Sealer, SealKeyError, derived_keys
 
 OLD, NEW = b"o" * 32, b"n" * 32
 HERE, ELSEWHERE = "credential/account-1/42", "credential/account-2/42"
@@ -104,3 +105,26 @@ def test_key_file_that_others_can_touch_is_refused(tmp_path: Path, mode: int) ->
 def test_environment_goes_before_the_file(tmp_path: Path) -> None:
     Sealer.from_environment({"PHAROS_SEAL_KEY": encoded(NEW)}, tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_derived_keys_are_of_their_master_key_and_purpose_alone(tmp_path: Path) -> None:
+    env = {"PHAROS_SEAL_KEY": encoded(NEW), "PHAROS_SEAL_KEY_OLD": encoded(OLD)}
+    keys = derived_keys(env, None, "one")
+    assert keys == derived_keys(env, tmp_path, "one")
+    assert keys[1:] == derived_keys({"PHAROS_SEAL_KEY": encoded(OLD)}, None, "one")
+    different = {*keys, *derived_keys(env, None, "another"), NEW, OLD}
+    assert len(different) == 6
+    assert {len(key) for key in keys} == {32}
+
+
+def test_derived_keys_come_from_the_file_that_the_sealer_has(tmp_path: Path) -> None:
+    Sealer.from_environment({}, tmp_path)
+    in_file = (tmp_path / "seal.key").read_text("ascii").strip()
+    assert derived_keys({}, tmp_path, "one") == derived_keys({"PHAROS_SEAL_KEY": in_file}, None, "one")
+
+
+def test_derived_keys_are_those_of_rfc_5869() -> None:
+    """HKDF-SHA256 with no salt, by hand: extract and expand."""
+    extracted = hmac.digest(bytes(32), NEW, "sha256")
+    expanded = hmac.digest(extracted, b"pharos\0one\x01", "sha256")
+    assert derived_keys({"PHAROS_SEAL_KEY": encoded(NEW)}, None, "one") == [expanded]

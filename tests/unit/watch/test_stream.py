@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from uuid import UUID, uuid4
 
 import pytest
 
 from server.domain.credentials import CredentialType
 from server.domain.errors import Invalid, NotFound, Unavailable
-from server.domain.feed import Changes, Checkpoint, End, Item, Place, Snapshot, SnapshotPart
+from server.domain.feed import Changes, Checkpoint, End, Filter, Item, Place, Snapshot, SnapshotPart
 from server.domain.health import Health, HealthState
-from server.domain.notices import HealthChanged, RemovalsStopped
+from server.domain.notices import DevicesRemoved, HealthChanged, RemovalsStopped, RemovedDevice
 from server.domain.operations import OperationStatus, Status
+from server.domain.pushes import Provider
 from server.watch import stream
 from tests.unit.watch.feeds import MemoryFeed, Watching, told, watching
 
@@ -81,6 +83,35 @@ async def test_i13_news_of_the_account_arrive_in_order_once_and_to_who_watches_a
             while isinstance(again, Checkpoint):
                 again = await resumed.next()
             assert again == second
+
+
+async def test_a_users_stream_tells_of_their_own_removed_devices_alone() -> None:
+    async with watching() as w:
+        ada, bob, carol = uuid4(), uuid4(), uuid4()
+        dead = [RemovedDevice(user, Provider.FCM, f"dead-{user}") for user in (ada, bob, ada)]
+        removed = DevicesRemoved(uuid4(), "shop", dead)
+        async with (
+            w.reader(Filter(w.feed.account, user=ada)) as hers,
+            w.reader(Filter(w.feed.account, user=carol)) as another,
+            w.reader(Filter(w.feed.account, app_name="shop")) as apps,
+        ):
+            for reader in (hers, another, apps):
+                await reader.next()
+            w.feed.notice(_STOPPED)
+            w.feed.notice(removed)
+            w.grow()
+            told_her, told_app = await hers.next(), await apps.next()
+            w.feed.notice(DevicesRemoved(uuid4(), "shop", [RemovedDevice(carol, Provider.FCM, "later")]))
+            w.grow()
+            told_another = await another.next()
+    assert isinstance(told_her, Changes)
+    assert isinstance(told_app, Changes)
+    assert isinstance(told_another, Changes)
+    assert [entry.notice for entry in told_her.notices] == [replace(removed, devices=[dead[0], dead[2]])]
+    assert [entry.notice for entry in told_app.notices] == [removed]
+    [only] = told_another.notices
+    assert isinstance(only.notice, DevicesRemoved)
+    assert [device.token for device in only.notice.devices] == ["later"]
 
 
 async def test_i13_atomic_a_commit_arrives_in_one_message_and_small_ones_are_merged() -> None:

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cpharos/push/v1/options.proto\x12\x0epharos.push.v1\x1a google/protobuf/descriptor.proto\"T\n\nRestMethod\x12\x16\n\x0esuccess_status\x18\x01 \x01(\x05\x12\x16\n\x0elocation_field\x18\x02 \x01(\t\x12\x16\n\x0e\x65vent_id_field\x18\x03 \x01(\t\"\x85\x01\n\tJsonField\x12\x13\n\x0bobject_name\x18\x01 \x01(\t\x12\x10\n\x08nullable\x18\x02 \x01(\x08\x12\x14\n\x0c\x61\x62solute_url\x18\x03 \x01(\x08\x12\x0e\n\x06header\x18\x04 \x01(\t\x12\x12\n\nomit_empty\x18\x05 \x01(\x08\x12\x17\n\x0fpath_in_request\x18\x06 \x01(\t:J\n\x04rest\x12\x1e.google.protobuf.MethodOptions\x18\xc4\x8a\x03 \x01(\x0b\x32\x1a.pharos.push.v1.RestMethod:H\n\x04json\x12\x1d.google.protobuf.FieldOptions\x18\xc4\x8a\x03 \x01(\x0b\x32\x19.pharos.push.v1.JsonFieldb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cpharos/push/v1/options.proto\x12\x0epharos.push.v1\x1a google/protobuf/descriptor.proto\"j\n\nRestMethod\x12\x16\n\x0esuccess_status\x18\x01 \x01(\x05\x12\x16\n\x0elocation_field\x18\x02 \x01(\t\x12\x16\n\x0e\x65vent_id_field\x18\x03 \x01(\t\x12\x14\n\x0c\x63ross_origin\x18\x04 \x01(\x08\"\x85\x01\n\tJsonField\x12\x13\n\x0bobject_name\x18\x01 \x01(\t\x12\x10\n\x08nullable\x18\x02 \x01(\x08\x12\x14\n\x0c\x61\x62solute_url\x18\x03 \x01(\x08\x12\x0e\n\x06header\x18\x04 \x01(\t\x12\x12\n\nomit_empty\x18\x05 \x01(\x08\x12\x17\n\x0fpath_in_request\x18\x06 \x01(\t:J\n\x04rest\x12\x1e.google.protobuf.MethodOptions\x18\xc4\x8a\x03 \x01(\x0b\x32\x1a.pharos.push.v1.RestMethod:H\n\x04json\x12\x1d.google.protobuf.FieldOptions\x18\xc4\x8a\x03 \x01(\x0b\x32\x19.pharos.push.v1.JsonFieldb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,7 +33,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'pharos.push.v1.options_pb2'
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_RESTMETHOD']._serialized_start=82
-  _globals['_RESTMETHOD']._serialized_end=166
-  _globals['_JSONFIELD']._serialized_start=169
-  _globals['_JSONFIELD']._serialized_end=302
+  _globals['_RESTMETHOD']._serialized_end=188
+  _globals['_JSONFIELD']._serialized_start=191
+  _globals['_JSONFIELD']._serialized_end=324
 # @@protoc_insertion_point(module_scope)

@@ -27,22 +27,26 @@ class RestMethod(_message.Message):
     SUCCESS_STATUS_FIELD_NUMBER: _builtins.int
     LOCATION_FIELD_FIELD_NUMBER: _builtins.int
     EVENT_ID_FIELD_FIELD_NUMBER: _builtins.int
+    CROSS_ORIGIN_FIELD_NUMBER: _builtins.int
     success_status: _builtins.int
     """HTTP status of success; 200 when unset."""
     location_field: _builtins.str
     """Name of the response field whose value is also sent as the `Location` header."""
     event_id_field: _builtins.str
     """Name of the response field that becomes the `id:` of a server-sent event. Streaming methods only."""
+    cross_origin: _builtins.bool
+    """Pages of the gateway's CORS origins may call it, as they may read every stream."""
     def __init__(
         self,
         *,
         success_status: _builtins.int = ...,
         location_field: _builtins.str = ...,
         event_id_field: _builtins.str = ...,
+        cross_origin: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id_field", b"event_id_field", "location_field", b"location_field", "success_status", b"success_status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cross_origin", b"cross_origin", "event_id_field", b"event_id_field", "location_field", b"location_field", "success_status", b"success_status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -15,12 +15,17 @@ from pharos.push.v1.delivery_status_pb2 import (
     StatusCheckpoint,
     StatusEnd,
     StatusSnapshot,
+    WatchDeliveryStatusRequest,
     WatchDeliveryStatusResponse,
 )
+from pharos.push.v1.stream_tokens_pb2 import CreateStreamTokenRequest, CreateStreamTokenResponse
 from pharos.push.v1.types_pb2 import DeliveryStatus
 
-from client.errors import InvalidArgumentError, RateLimitedError, UnavailableError
+from client.calls import bearer_auth
+from client.channels import open_channel
+from client.errors import InvalidArgumentError, PushError, RateLimitedError, ResumeTokenError, UnavailableError
 from client.push_client import PushClient
+from client.subscription import follow
 
 OPERATION_ID = "comms_operation_01h455vb4pex5vsknk084sn02q"
 
@@ -95,6 +100,43 @@ async def test_a_connection_on_which_nothing_is_heard_is_given_up(service: Any, 
     assert [message.resume_token for message in seen] == ["a", "b"]
 
 
+async def test_a_snapshot_that_breaks_off_is_not_told_twice(service: Any, client: PushClient) -> None:
+    part = WatchDeliveryStatusResponse(snapshot=StatusSnapshot(more=True))
+    service.streams.append([part, part, service.refuse(grpc.StatusCode.UNAVAILABLE)])
+    service.streams.append([part, snapshot("a"), end("b")])
+
+    seen = [message async for message in client.watch(operation_id=OPERATION_ID)]
+
+    assert [message.resume_token for message in seen] == ["", "a", "b"]
+
+
+async def test_a_stream_that_a_proxy_broke_off_is_taken_up_again(service: Any, client: PushClient) -> None:
+    lost: list[PushError] = []
+    service.streams.append([checkpoint("a"), service.broken_off(grpc.StatusCode.INTERNAL)])
+    service.streams.append([checkpoint("b"), service.broken_off(grpc.StatusCode.UNKNOWN)])
+    service.streams.append([checkpoint("c"), service.broken_off(grpc.StatusCode.DEADLINE_EXCEEDED)])
+    service.streams.append([checkpoint("d"), service.broken_off(grpc.StatusCode.CANCELLED)])
+    service.streams.append([end("e")])
+
+    seen = [message async for message in client.watch(operation_id=OPERATION_ID, on_lost=lost.append)]
+
+    assert [message.resume_token for message in seen] == ["a", "b", "c", "d", "e"]
+    assert [failure.code for failure in lost] == [
+        grpc.StatusCode.INTERNAL,
+        grpc.StatusCode.UNKNOWN,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.CANCELLED,
+    ]
+
+
+async def test_a_fault_of_the_service_is_told(service: Any, client: PushClient) -> None:
+    fault = error_details_pb2.ErrorInfo(reason="INTERNAL", domain="push.pharos")
+    service.streams.append([checkpoint("a"), service.refuse(grpc.StatusCode.INTERNAL, "ask about it", fault)])
+
+    with pytest.raises(PushError, match="ask about it"):
+        _ = [message async for message in client.watch(operation_id=OPERATION_ID)]
+
+
 async def test_nothing_follows_the_end(service: Any, client: PushClient) -> None:
     service.streams.append([end("a"), change(0, "b")])
 
@@ -105,12 +147,25 @@ async def test_nothing_follows_the_end(service: Any, client: PushClient) -> None
 
 
 async def test_a_token_that_is_too_old_is_the_callers_to_know(service: Any, client: PushClient) -> None:
-    service.streams.append([service.refuse(grpc.StatusCode.INVALID_ARGUMENT, "too old")])
+    violation = error_details_pb2.BadRequest.FieldViolation(field="resume_token", description="no longer kept")
+    refused = error_details_pb2.BadRequest(field_violations=[violation])
+    service.streams.append([service.refuse(grpc.StatusCode.INVALID_ARGUMENT, "too old", refused)])
 
-    with pytest.raises(InvalidArgumentError):
+    with pytest.raises(ResumeTokenError, match="no longer kept"):
         _ = [message async for message in client.watch(resume_token="old")]
 
     assert service.requests[0].resume_token == "old"
+
+
+async def test_another_wrong_field_is_no_error_of_the_token(service: Any, client: PushClient) -> None:
+    violation = error_details_pb2.BadRequest.FieldViolation(field="operation_id", description="is no id")
+    refused = error_details_pb2.BadRequest(field_violations=[violation])
+    service.streams.append([service.refuse(grpc.StatusCode.INVALID_ARGUMENT, "wrong", refused)])
+
+    with pytest.raises(InvalidArgumentError) as raised:
+        _ = [message async for message in client.watch(operation_id="o")]
+
+    assert not isinstance(raised.value, ResumeTokenError)
 
 
 async def test_the_service_says_when_to_come_back(service: Any, client: PushClient) -> None:
@@ -138,6 +193,22 @@ async def test_a_service_that_keeps_refusing_uses_the_patience_up(service: Any, 
         _ = [message async for message in client.watch(operation_id=OPERATION_ID, patience=0.3)]
 
 
+async def test_what_the_reader_does_with_a_message_does_not_use_the_patience_up(
+    service: Any, client: PushClient
+) -> None:
+    service.streams.append([checkpoint("a"), service.refuse(grpc.StatusCode.RESOURCE_EXHAUSTED, "too slow")])
+    service.streams.append([end("b")])
+    seen, loop, patience = [], asyncio.get_running_loop(), 0.2
+
+    async for message in client.watch(operation_id=OPERATION_ID, patience=patience):
+        seen.append(message.resume_token)
+        busy: asyncio.Future[None] = loop.create_future()
+        loop.call_later(2 * patience, busy.set_result, None)
+        await busy
+
+    assert seen == ["a", "b"]
+
+
 async def test_the_scope_and_the_statuses_are_passed_on(service: Any, client: PushClient) -> None:
     notification_id = "comms_pushnotification_01h455vb4pex5vsknk084sn02q"
     service.streams.extend([[end("a")], [end("b")]])
@@ -152,6 +223,19 @@ async def test_the_scope_and_the_statuses_are_passed_on(service: Any, client: Pu
     assert account.WhichOneof("scope") is None
 
 
+async def test_a_whole_request_is_passed_on_and_stays_as_it_is(service: Any, client: PushClient) -> None:
+    request = WatchDeliveryStatusRequest(statuses=[DeliveryStatus.DELIVERY_STATUS_SENT], resume_token="a")
+    service.streams.append([end("b")])
+
+    _ = [message async for message in client.watch(request, operation_id=OPERATION_ID)]
+
+    [passed_on] = service.requests
+    assert (passed_on.operation_id, passed_on.resume_token) == (OPERATION_ID, "a")
+    assert list(passed_on.statuses) == [DeliveryStatus.DELIVERY_STATUS_SENT]
+    assert request.WhichOneof("scope") is None
+    assert request.resume_token == "a"
+
+
 async def test_who_stops_reading_leaves_no_call_behind(service: Any, client: PushClient) -> None:
     service.streams.append([snapshot("a"), service.silence()])
 
@@ -161,3 +245,21 @@ async def test_who_stops_reading_leaves_no_call_behind(service: Any, client: Pus
 
     async with asyncio.timeout(10):
         await service.reader_left.wait()
+
+
+async def test_a_stream_token_opens_a_stream_in_place_of_the_accounts_credentials(
+    service: Any, client: PushClient
+) -> None:
+    service.answers.append(CreateStreamTokenResponse(token="for-this-stream"))
+    service.streams.append([end("a")])
+    asked = CreateStreamTokenRequest(operation_id=OPERATION_ID, ttl=60)
+    token = (await client.create_stream_token(asked)).token
+
+    async with open_channel(f"127.0.0.1:{service.port}") as channel:
+        request = WatchDeliveryStatusRequest(operation_id=OPERATION_ID)
+        seen = [message async for message in follow(channel, request, bearer_auth(token))]
+
+    made, _ = service.requests
+    assert made == asked
+    assert service.metadata[1]["authorization"] == "Bearer for-this-stream"
+    assert [message.resume_token for message in seen] == ["a"]
