@@ -22,8 +22,11 @@ $(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
 demo: install
 	$(BIN)/pharos demo
 
+# Most tests wait more than they work: so many run at once. tests/parallel.py says which go together.
+TEST_WORKERS ?= 4
+
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(TEST_WORKERS)
 
 # The robustness scenarios in full size, as 20 sends of 10,000 under 25 kills; `make test` runs them small. Repeat a run
 # with PHAROS_ROBUSTNESS_SEED, which failures print.
