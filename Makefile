@@ -40,7 +40,8 @@ robustness: $(VENV)/.installed-dev
 POSTGRES_15 ?= /usr/lib/postgresql/15/bin
 
 test-external: $(VENV)/.installed-dev
-	$(BIN)/python tools/with_postgres.py $(POSTGRES_15) $(BIN)/python -m pytest tests/integration tests/external
+	@test -x $(POSTGRES_15)/postgres || { echo "error: no PostgreSQL in $(POSTGRES_15): install postgresql-15" >&2; exit 1; }
+	PHAROS_TEST_POSTGRES_BIN=$(POSTGRES_15) $(BIN)/python -m pytest -n $(TEST_WORKERS) tests/integration tests/external
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
