@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 
+# Compiled modules are kept: hundreds of processes start in the tests, and would compile the same ones again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: install demo test robustness test-external check bench contract format
 
 install: $(VENV)/.installed

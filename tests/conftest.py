@@ -48,6 +48,7 @@ from server.providers.credentials.parsing import parse_credential
 from server.store.accounts import Accounts
 from server.store.database import Database
 from server.store.migrations import migrate
+from tests.parallel import pytest_collection_finish as pytest_collection_finish  # noqa: PLC0414 - a hook
 from tests.parallel import pytest_collection_modifyitems as pytest_collection_modifyitems  # noqa: PLC0414 - a hook
 from tests.parallel import pytest_xdist_make_scheduler as pytest_xdist_make_scheduler  # noqa: PLC0414 - a hook
 from tests.servers import api_server

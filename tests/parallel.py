@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any, Final
 
 import pytest
@@ -46,6 +47,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """For the workers: what takes longest comes first."""
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: _rank(item.nodeid))
+
+
+def pytest_collection_finish() -> None:
+    """Tests that look for leaks collect garbage: not among thousands of tests and modules, which stay."""
+    gc.freeze()
 
 
 def _rank(nodeid: str) -> int:
