@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 
+# Compiled modules are kept: hundreds of processes start in the tests, and would compile the same ones again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: install demo test robustness test-external check bench contract format
 
 install: $(VENV)/.installed
@@ -22,8 +25,11 @@ $(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
 demo: install
 	$(BIN)/pharos demo
 
+# Most tests wait more than they work: so many run at once. tests/parallel.py says which go together.
+TEST_WORKERS ?= 4
+
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(TEST_WORKERS)
 
 # The robustness scenarios in full size, as 20 sends of 10,000 under 25 kills; `make test` runs them small. Repeat a run
 # with PHAROS_ROBUSTNESS_SEED, which failures print.
@@ -37,7 +43,8 @@ robustness: $(VENV)/.installed-dev
 POSTGRES_15 ?= /usr/lib/postgresql/15/bin
 
 test-external: $(VENV)/.installed-dev
-	$(BIN)/python tools/with_postgres.py $(POSTGRES_15) $(BIN)/python -m pytest tests/integration tests/external
+	@test -x $(POSTGRES_15)/postgres || { echo "error: no PostgreSQL in $(POSTGRES_15): install postgresql-15" >&2; exit 1; }
+	PHAROS_TEST_POSTGRES_BIN=$(POSTGRES_15) $(BIN)/python -m pytest -n $(TEST_WORKERS) tests/integration tests/external
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

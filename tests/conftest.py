@@ -1,6 +1,7 @@
 """What tests share: a PostgreSQL, a fresh database for each test, and our gRPC server on it with an account to call as.
 
-The PostgreSQL is the tests' own, or the one that DATABASE_URL names.
+The PostgreSQL is the tests' own, of the programs in the folder that PHAROS_TEST_POSTGRES_BIN names, or the one that
+DATABASE_URL names.
 """
 
 from __future__ import annotations
@@ -42,10 +43,14 @@ from pharos.push.v1 import (
 from server.domain import ids
 from server.domain.ids import Kind
 from server.localpg import LocalPostgres
+from server.localpg.binaries import OVERRIDE
 from server.providers.credentials.parsing import parse_credential
 from server.store.accounts import Accounts
 from server.store.database import Database
 from server.store.migrations import migrate
+from tests.parallel import pytest_collection_finish as pytest_collection_finish  # noqa: PLC0414 - a hook
+from tests.parallel import pytest_collection_modifyitems as pytest_collection_modifyitems  # noqa: PLC0414 - a hook
+from tests.parallel import pytest_xdist_make_scheduler as pytest_xdist_make_scheduler  # noqa: PLC0414 - a hook
 from tests.servers import api_server
 
 # Nothing of a test database has to survive a power cut.
@@ -54,11 +59,17 @@ _CARELESS = ("fsync = off", "synchronous_commit = off", "full_page_writes = off"
 
 @pytest.fixture(scope="session")
 def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a database whose owner may create others."""
+    """The address of a database whose owner may create others, on a server of this worker's own: tests look at locks,
+    which are those of all its databases.
+    """
     if url := os.environ.get("DATABASE_URL"):
         yield url
         return
-    with LocalPostgres(tmp_path_factory.mktemp("postgres")) as server:
+    with contextlib.ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patch:
+            if folder := os.environ.get("PHAROS_TEST_POSTGRES_BIN"):
+                patch.setenv(OVERRIDE, folder)
+            server = stack.enter_context(LocalPostgres(tmp_path_factory.mktemp("postgres")))
         _run(_make_careless(server.dsn()))
         yield server.dsn()
 

@@ -17,6 +17,7 @@ import httpx
 from tests.acceptance.database import rows
 from tests.acceptance.processes import Process
 from tests.acceptance.stack import Stack
+from tests.plain_http import TRUSTS_NOBODY
 
 MIB = 1024 * 1024
 _PATIENCE = 60.0
@@ -112,7 +113,9 @@ def unharmed(stack: Stack, *, grows_at_most: int) -> Iterator[None]:
     assert all(process.runs for process in processes)
     grown = [_memory(process, "VmHWM") - was for process, was in zip(processes, resident, strict=True)]
     assert max(grown) <= grows_at_most, f"gateway and server grew by {[each // MIB for each in grown]} MiB"
-    served = httpx.get(f"{stack.url}/v1/PushNotifications/Apps/test_app", auth=stack.auth, timeout=_PATIENCE)
+    served = httpx.get(
+        f"{stack.url}/v1/PushNotifications/Apps/test_app", auth=stack.auth, timeout=_PATIENCE, verify=TRUSTS_NOBODY
+    )
     assert served.status_code == 200
 
 

@@ -12,6 +12,8 @@ from typing import Any, Self
 
 import httpx
 
+from tests.plain_http import TRUSTS_NOBODY
+
 
 @dataclass(frozen=True)
 class Push:
@@ -41,7 +43,7 @@ class SandboxPort:
     """Use it with `async with`. Leaving it takes rules back that were set through it."""
 
     def __init__(self, url: str) -> None:
-        self._http = httpx.AsyncClient(base_url=url, timeout=60.0)
+        self._http = httpx.AsyncClient(base_url=url, timeout=60.0, verify=TRUSTS_NOBODY)
         self._scripted = False
 
     async def __aenter__(self) -> Self:

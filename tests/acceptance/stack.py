@@ -13,6 +13,7 @@ from client.connection import Connection
 from client.push_client import PushClient
 from tests.acceptance.programs import Up, pharos
 from tests.acceptance.sandbox_port import SandboxPort
+from tests.plain_http import TRUSTS_NOBODY
 
 _PATIENCE = 60.0
 
@@ -50,7 +51,7 @@ class Stack:
         return PushClient.connect(Connection.of(self.variables))
 
     def rest(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(base_url=self.url, auth=self.auth, timeout=_PATIENCE)
+        return httpx.AsyncClient(base_url=self.url, auth=self.auth, timeout=_PATIENCE, verify=TRUSTS_NOBODY)
 
     def sandbox(self) -> SandboxPort:
         return SandboxPort(self.variables["PHAROS_SANDBOX_URL"])
@@ -58,7 +59,7 @@ class Stack:
     def upload_credentials(self, app_name: str, *kinds: str) -> None:
         """The sandbox's own credentials, of these types, or FCM and APN."""
         contents = credential_contents(self.variables)
-        with httpx.Client(base_url=self.url, auth=self.auth, timeout=_PATIENCE) as http:
+        with httpx.Client(base_url=self.url, auth=self.auth, timeout=_PATIENCE, verify=TRUSTS_NOBODY) as http:
             for kind in kinds or ("FCM", "APN"):
                 upload = {"appName": app_name, "credentialType": kind, "content": contents[kind]}
                 response = http.post("/v1/PushNotifications/Credentials", json=upload)

@@ -9,6 +9,7 @@ import pytest
 
 from tests.acceptance.documented import UNKNOWN_SUFFIX, register
 from tests.acceptance.stack import Stack
+from tests.plain_http import TRUSTS_NOBODY
 
 UNKNOWN = f"comms_operation_{UNKNOWN_SUFFIX}"
 CONTENT = {"body": "Hello"}
@@ -79,7 +80,7 @@ async def test_who_is_nobody_gets_nothing(test_app: Stack, version: str) -> None
     url = f"{version}/PushNotifications/Apps/test_app"
     account = test_app.variables["PHAROS_ACCOUNT_ID"]
 
-    async with httpx.AsyncClient(base_url=test_app.url, timeout=60) as rest:
+    async with httpx.AsyncClient(base_url=test_app.url, timeout=60, verify=TRUSTS_NOBODY) as rest:
         answers = [await rest.get(url), await rest.get(url, auth=(account, "wrong"))]
 
     for answer in answers:

@@ -16,6 +16,7 @@ import pytest
 from tests.acceptance.hostile import MIB, Wire, assert_refused, chunks, post, unharmed
 from tests.acceptance.programs import Program
 from tests.acceptance.stack import Stack
+from tests.plain_http import TRUSTS_NOBODY
 
 _SEND: Final = "/v1/PushNotifications"
 _JSON: Final = "Content-Type: application/json"
@@ -203,7 +204,7 @@ async def test_people_who_leave_before_their_answer(test_app: Stack) -> None:
 
 
 async def test_an_error_says_nothing_of_the_inside(test_app: Stack) -> None:
-    async with httpx.AsyncClient(base_url=test_app.url, timeout=60) as anybody:
+    async with httpx.AsyncClient(base_url=test_app.url, timeout=60, verify=TRUSTS_NOBODY) as anybody:
         response = await anybody.post(_SEND, content=b"{", headers={"Authorization": "Basic AAAA"})
     assert_refused(response.status_code, response.content, 401)
     for word in (b"Traceback", b"File ", b"asyncpg", b"grpc", b"select "):

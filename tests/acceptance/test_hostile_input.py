@@ -11,6 +11,7 @@ import pytest
 
 from tests.acceptance.hostile import MIB, assert_refused, unharmed
 from tests.acceptance.stack import Stack
+from tests.plain_http import TRUSTS_NOBODY
 
 _SEND: Final = "/v1/PushNotifications"
 _REGISTER: Final = "/v1/PushNotifications/DeviceRegistrations"
@@ -316,7 +317,7 @@ async def test_a_strange_idempotency_key(rest: httpx.AsyncClient, key: str) -> N
     ids=lambda value: value[:20],
 )
 async def test_strange_credentials_are_a_401(test_app: Stack, value: str) -> None:
-    async with httpx.AsyncClient(base_url=test_app.url, timeout=60) as anybody:
+    async with httpx.AsyncClient(base_url=test_app.url, timeout=60, verify=TRUSTS_NOBODY) as anybody:
         for request in (anybody.build_request("GET", _SEND), anybody.build_request("POST", _SEND, content=b"{")):
             request.headers["Authorization"] = value
             response = await anybody.send(request)

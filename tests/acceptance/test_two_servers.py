@@ -23,6 +23,7 @@ from client.calls import basic_auth
 from tests.acceptance.database import rows
 from tests.acceptance.programs import PHAROS, Program
 from tests.acceptance.stack import Stack
+from tests.plain_http import TRUSTS_NOBODY
 
 _CALLERS = 50
 
@@ -60,7 +61,9 @@ async def doors(test_app: Stack, second: dict[str, str]) -> AsyncIterator[Doors]
             for target in (test_app.grpc, second["grpc"])
         ]
         clients = [
-            await opened.enter_async_context(httpx.AsyncClient(base_url=url, auth=test_app.auth, timeout=60))
+            await opened.enter_async_context(
+                httpx.AsyncClient(base_url=url, auth=test_app.auth, timeout=60, verify=TRUSTS_NOBODY)
+            )
             for url in (test_app.url, second["url"])
         ]
         account, token = (test_app.variables[name] for name in ("PHAROS_ACCOUNT_ID", "PHAROS_AUTH_TOKEN"))

@@ -20,6 +20,7 @@ from gateway.app import Gateway, open_channel
 from gateway.contract import Rpc, read_contract
 from gateway.serving import Server, listen
 from gateway.settings import Settings
+from tests.plain_http import TRUSTS_NOBODY
 
 USER = "comms_pushnotificationuser_01h2xcejqtf2nbrexx3vqjhp41"
 OPERATION = "comms_operation_01h2xcejqtf2nbrexx3vqjhp41"
@@ -137,6 +138,6 @@ async def serving(target: str, **settings: Any) -> AsyncIterator[tuple[httpx.Asy
         server = Server(Gateway(channel, Settings(**settings)), listening, ready.set)
         tasks.create_task(server.serve_until_stopped())
         await ready.wait()
-        async with httpx.AsyncClient(base_url=url, auth=("AC1", "secret"), timeout=10) as client:
+        async with httpx.AsyncClient(base_url=url, auth=("AC1", "secret"), timeout=10, verify=TRUSTS_NOBODY) as client:
             yield client, server
         server.should_exit = True

@@ -18,6 +18,7 @@ from pharos.push.v1 import delivery_status_pb2
 
 from gateway import __main__ as program
 from tests.contract.gateway_upstream import OPERATION, Upstream, serving
+from tests.plain_http import TRUSTS_NOBODY
 
 EVENTS = f"/v1/PushNotifications/Operations/{OPERATION}/Events"
 
@@ -41,7 +42,7 @@ async def started(*arguments: str, **environment: str) -> AsyncIterator[tuple[Pr
 
 
 def client_of(url: str) -> httpx.AsyncClient:
-    return httpx.AsyncClient(base_url=url, auth=("AC1", "very-secret"), timeout=10)
+    return httpx.AsyncClient(base_url=url, auth=("AC1", "very-secret"), timeout=10, verify=TRUSTS_NOBODY)
 
 
 async def stopped(process: Process) -> str:

@@ -34,8 +34,9 @@ async def sandbox(directory: Path) -> AsyncIterator[Sandbox]:
         yield running
 
 
-def provider_token(sandbox: Sandbox, key: Any = None, kid: str = APNS_KEY_ID, **changes: Any) -> str:
-    claims = {"iss": APNS_TEAM_ID, "iat": int(time.time()), **changes}
+def provider_token(sandbox: Sandbox, key: Any = None, kid: str = APNS_KEY_ID, ahead: int = 0, **changes: Any) -> str:
+    """Issued so many seconds from now."""
+    claims = {"iss": APNS_TEAM_ID, "iat": int(time.time()) + ahead, **changes}
     present = {name: value for name, value in claims.items() if value is not None}
     return jwt.encode(present, key or sandbox.identity.apns_p8_file.read_text(), "ES256", headers={"kid": kid})
 
@@ -288,8 +289,8 @@ BAD_TOKENS: dict[str, tuple[dict[str, Any], str]] = {
     "another team": ({"iss": "OTHERTEAM1"}, "InvalidProviderToken"),
     "no issue time": ({"iat": None}, "InvalidProviderToken"),
     "issue time as text": ({"iat": "now"}, "InvalidProviderToken"),
-    "from the future": ({"iat": NOW + 600}, "InvalidProviderToken"),
-    "an hour old": ({"iat": NOW - 3700}, "ExpiredProviderToken"),
+    "from the future": ({"ahead": 600}, "InvalidProviderToken"),
+    "an hour old": ({"ahead": -3700}, "ExpiredProviderToken"),
 }
 
 

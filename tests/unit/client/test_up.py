@@ -15,6 +15,8 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.plain_http import TRUSTS_NOBODY
+
 SCRIPT = Path(__file__).with_name("programs") / "up_with_dummies.py"
 WITHIN = 60.0
 
@@ -91,7 +93,7 @@ async def test_it_says_ready_once_everything_is(start: Start) -> None:
 
     ready = await up.ready()
 
-    async with httpx.AsyncClient(base_url=ready["url"]) as http:
+    async with httpx.AsyncClient(base_url=ready["url"], verify=TRUSTS_NOBODY) as http:
         assert (await http.get("/readyz")).status_code == 200
     log = await up.stop()
     names = re.findall(r"(\S+) up pid=", log)
