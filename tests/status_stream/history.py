@@ -1,0 +1,164 @@
+"""What subscribers of status streams were told, put beside what was committed."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import cached_property
+from math import inf
+from typing import NamedTuple
+from uuid import UUID
+
+
+class Change(NamedTuple):
+    """A recipient that came to a final status, which each does once."""
+
+    operation: UUID
+    index: int
+    status: str
+
+
+@dataclass(frozen=True)
+class Counts:
+    """An operation's final recipients, by status."""
+
+    sent: int = 0
+    failed: int = 0
+
+
+@dataclass(frozen=True)
+class Commit:
+    """One entry of an account's feed. ``counts`` are the operation's after it.
+
+    The writer sent its COMMIT not before ``begun`` and had the answer at ``over``, by one monotonic clock; without a
+    witness it may have been at any time.
+    """
+
+    seq: int
+    operation: UUID
+    changes: Sequence[Change] = ()
+    counts: Counts = Counts()
+    begun: float = -inf
+    over: float = inf
+
+
+class Kind(Enum):
+    SNAPSHOT = "snapshot"
+    CHANGES = "changes"
+    CHECKPOINT = "checkpoint"
+    END = "end"
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message of a stream, read at ``at`` (monotonic). ``more``: a snapshot that goes on in the next one.
+
+    ``counts`` has the operations that it names, as they were after it; ``ended`` are those of them that are over.
+    """
+
+    kind: Kind
+    at: float
+    token: str = ""
+    changes: Sequence[Change] = ()
+    counts: Mapping[UUID, Counts] = field(default_factory=dict)
+    ended: AbstractSet[UUID] = frozenset()
+    more: bool = False
+
+
+@dataclass
+class Sitting:
+    """One call: what it was begun with, and what came until ``closed``. ``refused``: why it was not to be had."""
+
+    token: str
+    opened: float
+    messages: list[Message] = field(default_factory=list)
+    closed: float | None = None
+    refused: str = ""
+
+
+@dataclass
+class Subscription:
+    """A subscriber's stream in one or more sittings, of one ``operation`` or of the account, until it had everything.
+
+    ``behind``: the feed's last number when the account's first message was there; what follows it has to be told.
+    """
+
+    name: str
+    operation: UUID | None = None
+    statuses: AbstractSet[str] = frozenset()
+    behind: int = 0
+    sittings: list[Sitting] = field(default_factory=list)
+
+    def wants(self, change: Change) -> bool:
+        """Whether it is to be told of this one."""
+        in_scope = self.operation in {None, change.operation}
+        return in_scope and (not self.statuses or change.status in self.statuses)
+
+    def log(self) -> list[Message]:
+        """What it heard as one stream: a sitting takes the place of what came behind the token it was begun with."""
+        log: list[Message] = []
+        for sitting in self.sittings:
+            log[place_behind(log, sitting.token) :] = sitting.messages
+        return log
+
+    def seams(self) -> Iterator[tuple[list[Message], list[Message], Sitting]]:
+        """For each sitting that went on behind a token: what stands before it, what it replaces, and itself."""
+        log: list[Message] = []
+        for sitting in self.sittings:
+            place = place_behind(log, sitting.token)
+            if sitting.token:
+                yield log[:place], log[place:], sitting
+            log[place:] = sitting.messages
+
+    @property
+    def token(self) -> str:
+        """Of the last message that had one."""
+        return next((message.token for message in reversed(self.log()) if message.token), "")
+
+
+def place_behind(log: Sequence[Message], token: str) -> int:
+    """Where the messages behind this token begin; with none, at the beginning. Raises ValueError for an unknown one."""
+    if not token:
+        return 0
+    places = [place for place, message in enumerate(log, 1) if message.token == token]
+    if not places:
+        raise ValueError("the subscriber was never given this token")
+    return places[-1]
+
+
+def told(messages: Iterable[Message]) -> list[Change]:
+    """All changes, in the order in which they came."""
+    return [change for message in messages for change in message.changes]
+
+
+@dataclass(frozen=True)
+class History:
+    """A run of one account. ``commits`` are its feed's; ``rows`` the statuses of all recipients that are final."""
+
+    commits: Sequence[Commit]
+    rows: AbstractSet[Change]
+    subscriptions: Sequence[Subscription]
+
+    @cached_property
+    def commit_of(self) -> dict[Change, Commit]:
+        """The commit that each change belongs to."""
+        return {change: commit for commit in self.commits for change in commit.changes}
+
+    def by_commit(self, changes: Iterable[Change]) -> dict[int, set[Change]]:
+        """Changes by the numbers of their commits; without those that were never committed."""
+        found: dict[int, set[Change]] = defaultdict(set)
+        for change in changes:
+            if change in self.commit_of:
+                found[self.commit_of[change].seq].add(change)
+        return found
+
+    def last_seq(self, messages: Iterable[Message]) -> int | None:
+        """The highest number among the commits that these messages tell of."""
+        return max(self.by_commit(told(messages)), default=None)
+
+    def first_seq(self, messages: Iterable[Message]) -> int | None:
+        """The number of the commit that these messages tell of first."""
+        return next(iter(self.by_commit(told(messages))), None)
