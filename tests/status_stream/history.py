@@ -116,17 +116,20 @@ class Subscription:
     @property
     def token(self) -> str:
         """Of the last message that had one."""
-        return next((message.token for message in reversed(self.log()) if message.token), "")
+        if not self.sittings:
+            return ""
+        last = self.sittings[-1]
+        return next((message.token for message in reversed(last.messages) if message.token), last.token)
 
 
 def place_behind(log: Sequence[Message], token: str) -> int:
     """Where the messages behind this token begin; with none, at the beginning. Raises ValueError for an unknown one."""
     if not token:
         return 0
-    places = [place for place, message in enumerate(log, 1) if message.token == token]
-    if not places:
-        raise ValueError("the subscriber was never given this token")
-    return places[-1]
+    for place in range(len(log), 0, -1):
+        if log[place - 1].token == token:
+            return place
+    raise ValueError("the subscriber was never given this token")
 
 
 def told(messages: Iterable[Message]) -> list[Change]:

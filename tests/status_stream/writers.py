@@ -1,0 +1,202 @@
+"""Many writers of one account: transactions of every size that stay open for a while, and some that are undone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from math import inf
+from random import Random
+from time import monotonic
+from typing import Final, TypeVar
+from uuid import UUID, uuid4
+
+from server.domain.credentials import CredentialType
+from server.domain.errors import Unavailable
+from server.domain.jobs import Flush, Job, LeaseLost
+from server.domain.operations import Status
+from server.domain.requests import RequestKey
+from server.store.database import Connection, Database
+from server.store.jobs import Jobs, record
+from server.store.operations import Operations
+from tests.integration.store.sending import Sending, failed, flush_of, sent
+from tests.status_stream.history import Change, Commit, Counts
+
+T = TypeVar("T")
+
+FAILS_EVERY: Final = 5
+_LEASE = timedelta(seconds=3)  # how long what was claimed in an answer that got lost is left alone
+SIZES: Final = (1, 1, 2, 5, 20, 60, 200)  # recipients of a commit
+OPEN: Final = (0.0, 0.0, 0.0, 0.002, 0.02)  # seconds that a transaction stays open with its number taken
+UNDONE: Final = 0.1
+_PAUSE: Final = 0.02  # between two tries while the database is away, or work is another's
+
+_EVENTS = "select seq, operation_id, indexes, statuses, sent, failed from events where account_id = $1 order by seq"
+_ROWS = "select operation_id, index, status from notifications where account_id = $1"
+
+
+@dataclass
+class Witnesses:
+    """When the COMMIT was sent that made a recipient final, and when its answer came; by the commit's first one."""
+
+    seen: dict[tuple[UUID, int], tuple[float, float]] = field(default_factory=dict)
+
+    def committing(self, job: Job, flush: Flush) -> None:
+        """Of a COMMIT without an answer nobody knows when it was over: only that it had begun."""
+        self.seen.setdefault(_key(job, flush), (monotonic(), inf))
+
+    def committed(self, job: Job, flush: Flush) -> None:
+        begun, _ = self.seen[_key(job, flush)]
+        self.seen[_key(job, flush)] = (begun, monotonic())
+
+    def of(self, operation: UUID, indexes: Sequence[int]) -> tuple[float, float]:
+        return self.seen.get((operation, min(indexes, default=-1)), (-inf, inf))
+
+
+async def apps_of(sending: Sending, count: int) -> list[Sending]:
+    """The account with each of so many apps. Sends of one app wait for each other before they come to the feed."""
+    found = [sending]
+    for number in range(1, count):
+        name = f"app-{number}"
+        fcm = await sending.credential(CredentialType.FCM, app_name=name)
+        app = await Operations(sending.database).app(sending.account, name)
+        assert app is not None
+        found.append(replace(sending, app=app[0], app_name=name, fcm=fcm))
+    return found
+
+
+class Writers:
+    """``announce`` tells readers' processes that the account's feed has grown."""
+
+    def __init__(self, apps: Sequence[Sending], announce: Callable[[], None], chance: Random) -> None:
+        self._apps = apps
+        self._database: Database = apps[0].database
+        self._announce = announce
+        self._chance = chance
+        self._plan: list[int] = []
+        self._jobs: list[Job] = []
+        self._choosing = asyncio.Lock()
+        self.sizes: Sequence[int] = SIZES
+        self.open_for: Sequence[float] = OPEN
+        self.undone_share = UNDONE
+        self.witnesses = Witnesses()
+        self.undone = 0
+        self.retries = 0
+        self.most_open = 0  # transactions at once
+        self._open = 0
+
+    async def accept(self, recipients: int) -> UUID:
+        """A send under one of the apps."""
+        app, key = self._chance.choice(self._apps), RequestKey("send", str(uuid4()), bytes(32))
+        return await self._insist(lambda: app.accept(recipients, key))
+
+    async def run(self, writers: int, sends: Sequence[int] = ()) -> None:
+        """So many at once, until all is final. ``sends``: recipients of those that are accepted by and by."""
+        self._plan = list(sends)
+        async with asyncio.TaskGroup() as group:
+            for _ in range(writers):
+                group.create_task(self._write())
+
+    async def _write(self) -> None:
+        while (job := await self._next()) is not None:
+            with suppress(LeaseLost):  # it took longer than the lease: somebody will have it again
+                await self._record(job)
+
+    async def _next(self) -> Job | None:
+        """A claimed job, once there is one; None when there will be none."""
+        async with self._choosing:
+            while not self._jobs:
+                if self._plan:
+                    await self.accept(self._plan.pop())
+                self._jobs = await self._insist(lambda: Jobs(self._database).claim(8, 8, _LEASE))
+                self._chance.shuffle(self._jobs)
+                if not self._jobs and not self._plan:
+                    if not await self._insist(self._left):
+                        return None
+                    await asyncio.sleep(_PAUSE)
+            return self._jobs.pop()
+
+    async def _left(self) -> bool:
+        """Whether there is work that is ours: what is leased for longer somebody else holds."""
+        ours = "select exists (select from jobs where due_at < now() + $1::interval)"
+        return bool(await self._apps[0].value(ours, 2 * _LEASE))
+
+    async def _record(self, job: Job) -> None:
+        indexes = sorted(job.recipients)
+        while indexes:
+            size = self._chance.choice(self.sizes)
+            part, indexes = indexes[:size], indexes[size:]
+            flush = ends_of(part, rest=indexes)
+            while not await self._insist(lambda flush=flush: self._commit(job, flush)):  # type: ignore[misc]  # a default
+                self.undone += 1
+            self._announce()
+
+    async def _commit(self, job: Job, flush: Flush) -> bool:
+        """Whether it was committed, and not undone."""
+        with suppress(_Undone):
+            async with self._counted(), self._database.transaction() as connection:
+                await record(connection, job, flush)
+                await connection.execute("select pg_sleep($1)", self._chance.choice(self.open_for))
+                if self._chance.random() < self.undone_share:
+                    raise _Undone
+                self.witnesses.committing(job, flush)
+            self.witnesses.committed(job, flush)
+            return True
+        return False
+
+    @asynccontextmanager
+    async def _counted(self) -> AsyncIterator[None]:
+        self._open += 1
+        self.most_open = max(self.most_open, self._open)
+        try:
+            yield
+        finally:
+            self._open -= 1
+
+    async def _insist(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Repeats what is safe to be repeated until the database is there."""
+        while True:
+            try:
+                return await work()
+            except Unavailable:
+                self.retries += 1
+                await asyncio.sleep(_PAUSE)
+
+
+class _Undone(Exception):
+    """Rolls a transaction back."""
+
+
+def ends_of(indexes: Sequence[int], *, rest: Sequence[int] = ()) -> Flush:
+    """What a worker records of these recipients; it keeps its lease for the rest."""
+    ends = [failed(index) if index % FAILS_EVERY == 0 else sent(index) for index in indexes]
+    return flush_of(ends, rest, keep=bool(rest), wait=_LEASE)
+
+
+async def commits(connection: Connection, account: UUID, witnesses: Witnesses) -> list[Commit]:
+    """The account's feed as the database has it."""
+    return [
+        Commit(
+            row["seq"],
+            row["operation_id"],
+            [
+                Change(row["operation_id"], index, Status(status).name)
+                for index, status in zip(row["indexes"], row["statuses"], strict=True)
+            ],
+            Counts(row["sent"], row["failed"]),
+            *witnesses.of(row["operation_id"], row["indexes"]),
+        )
+        for row in await connection.fetch(_EVENTS, account)
+    ]
+
+
+async def final_rows(connection: Connection, account: UUID) -> set[Change]:
+    """Who is final, by the rows of their own."""
+    rows = await connection.fetch(_ROWS, account)
+    return {Change(row["operation_id"], row["index"], Status(row["status"]).name) for row in rows}
+
+
+def _key(job: Job, flush: Flush) -> tuple[UUID, int]:
+    return job.operation_id, min(end.index for end in flush.ends)
