@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -139,7 +140,7 @@ def told(messages: Iterable[Message]) -> list[Change]:
 
 @dataclass(frozen=True)
 class History:
-    """A run of one account. ``commits`` are its feed's; ``rows`` the statuses of all recipients that are final."""
+    """A run of one account. ``commits`` are its feed's, by number; ``rows`` the statuses of all who are final."""
 
     commits: Sequence[Commit]
     rows: AbstractSet[Change]
@@ -158,10 +159,29 @@ class History:
                 found[self.commit_of[change].seq].add(change)
         return found
 
-    def last_seq(self, messages: Iterable[Message]) -> int | None:
-        """The highest number among the commits that these messages tell of."""
-        return max(self.by_commit(told(messages)), default=None)
+    def last_seq(self, messages: Sequence[Message]) -> int | None:
+        """The highest number in the last changes that these messages tell of, or in all of a snapshot before any."""
+        highest: int | None = None
+        for message in reversed(messages):
+            found = max(self.by_commit(message.changes), default=None)
+            if found is not None and (highest is None or found > highest):
+                highest = found
+            if found is not None and message.kind is Kind.CHANGES:
+                break
+        return highest
 
     def first_seq(self, messages: Iterable[Message]) -> int | None:
         """The number of the commit that these messages tell of first."""
-        return next(iter(self.by_commit(told(messages))), None)
+        found = (
+            commit.seq for message in messages for change in message.changes if (commit := self.commit_of.get(change))
+        )
+        return next(found, None)
+
+    def between(self, after: int, before: int) -> Sequence[Commit]:
+        """The commits with numbers between these two."""
+        numbers = self._numbers
+        return self.commits[bisect_right(numbers, after) : bisect_left(numbers, before)]
+
+    @cached_property
+    def _numbers(self) -> list[int]:
+        return [commit.seq for commit in self.commits]

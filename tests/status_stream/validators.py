@@ -92,10 +92,9 @@ def reliable(history: History) -> Iterator[str]:
         missing = [
             (commit.seq, change)
             for commit in history.commits
+            if commit.operation == subscription.operation or (subscription.operation is None and commit.seq > begin)
             for change in commit.changes
-            if subscription.wants(change)
-            and change not in heard
-            and (subscription.operation is not None or commit.seq > begin)
+            if subscription.wants(change) and change not in heard
         ]
         if missing:
             yield f"{subscription.name}: {len(missing)} changes are missing, as {missing[:_SHOWN]}"
@@ -130,8 +129,8 @@ def _seam(
     if last is not None and first is not None:
         skipped = [
             commit.seq
-            for commit in history.commits
-            if last < commit.seq < first and any(subscription.wants(change) for change in commit.changes)
+            for commit in history.between(last, first)
+            if any(subscription.wants(change) for change in commit.changes)
         ]
         if first <= last or skipped:
             yield f"behind {last} it went on at {first}, over {skipped[:_SHOWN]}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -75,13 +75,14 @@ class Writers:
         self._database: Database = apps[0].database
         self._announce = announce
         self._chance = chance
-        self._plan: list[int] = []
+        self._plan: Iterator[int] = iter(())
         self._jobs: list[Job] = []
         self._choosing = asyncio.Lock()
         self.sizes: Sequence[int] = SIZES
         self.open_for: Sequence[float] = OPEN
         self.undone_share = UNDONE
         self.witnesses = Witnesses()
+        self.accepted: list[UUID] = []
         self.undone = 0
         self.retries = 0
         self.most_open = 0  # transactions at once
@@ -90,11 +91,12 @@ class Writers:
     async def accept(self, recipients: int) -> UUID:
         """A send under one of the apps."""
         app, key = self._chance.choice(self._apps), RequestKey("send", str(uuid4()), bytes(32))
-        return await self._insist(lambda: app.accept(recipients, key))
+        self.accepted.append(await self._insist(lambda: app.accept(recipients, key)))
+        return self.accepted[-1]
 
-    async def run(self, writers: int, sends: Sequence[int] = ()) -> None:
+    async def run(self, writers: int, sends: Iterable[int] = ()) -> None:
         """So many at once, until all is final. ``sends``: recipients of those that are accepted by and by."""
-        self._plan = list(sends)
+        self._plan = iter(sends)
         async with asyncio.TaskGroup() as group:
             for _ in range(writers):
                 group.create_task(self._write())
@@ -108,11 +110,12 @@ class Writers:
         """A claimed job, once there is one; None when there will be none."""
         async with self._choosing:
             while not self._jobs:
-                if self._plan:
-                    await self.accept(self._plan.pop())
+                size = next(self._plan, None)
+                if size is not None:
+                    await self.accept(size)
                 self._jobs = await self._insist(lambda: Jobs(self._database).claim(8, 8, _LEASE))
                 self._chance.shuffle(self._jobs)
-                if not self._jobs and not self._plan:
+                if not self._jobs and size is None:
                     if not await self._insist(self._left):
                         return None
                     await asyncio.sleep(_PAUSE)
