@@ -15,11 +15,14 @@ from uuid import UUID
 
 
 class Change(NamedTuple):
-    """A recipient that came to a final status, which each does once."""
+    """A recipient that came to a final status, which each does once. ``provider``: of the device, a user has one."""
 
     operation: UUID
     index: int
     status: str
+    reason: str = ""
+    provider: str = ""
+    user: UUID | None = None
 
 
 @dataclass(frozen=True)
@@ -82,9 +85,11 @@ class Sitting:
 
 @dataclass
 class Subscription:
-    """A subscriber's stream in one or more sittings, of one ``operation`` or of the account, until it had everything.
+    """A subscriber's stream in one or more sittings, until it had everything.
 
-    ``behind``: the feed's last number when the account's first message was there; what follows it has to be told.
+    It is of one ``operation``, of recipients (``places``), of a ``user``, of the ``sends`` of one app, or of the
+    account. ``behind``: the feed's last number when the first message was there; what follows it has to be told, and
+    what was before it too if the stream ends some time and begins with a ``snapshot``.
     """
 
     name: str
@@ -92,11 +97,38 @@ class Subscription:
     statuses: AbstractSet[str] = frozenset()
     behind: int = 0
     sittings: list[Sitting] = field(default_factory=list)
+    places: AbstractSet[tuple[UUID, int]] = frozenset()
+    user: UUID | None = None
+    sends: AbstractSet[UUID] | None = None
+    providers: AbstractSet[str] = frozenset()
+    reasons: AbstractSet[str] = frozenset()
+    snapshot: bool = True
+
+    @property
+    def ends(self) -> bool:
+        """Whether what it watches is final some time."""
+        return self.operation is not None or bool(self.places)
+
+    @property
+    def everyone(self) -> bool:
+        """Whether it is told of all recipients in its scope."""
+        return not (self.statuses or self.providers or self.reasons)
 
     def wants(self, change: Change) -> bool:
         """Whether it is to be told of this one."""
-        in_scope = self.operation in {None, change.operation}
-        return in_scope and (not self.statuses or change.status in self.statuses)
+        return self._watches(change) and (
+            (not self.statuses or change.status in self.statuses)
+            and (not self.providers or change.provider in self.providers)
+            and (not self.reasons or change.reason in self.reasons)
+        )
+
+    def _watches(self, change: Change) -> bool:
+        return (
+            self.operation in {None, change.operation}
+            and (not self.places or (change.operation, change.index) in self.places)
+            and self.user in {None, change.user}
+            and (self.sends is None or change.operation in self.sends)
+        )
 
     def log(self) -> list[Message]:
         """What it heard as one stream: a sitting takes the place of what came behind the token it was begun with."""

@@ -61,7 +61,7 @@ def atomic(history: History) -> Iterator[str]:
                 continue
             for seq, part in history.by_commit(filter(subscription.wants, message.changes)).items():
                 parts.setdefault(seq, []).append(part)
-            if not subscription.statuses:  # else the last commit may have changed nobody who is told
+            if subscription.everyone:  # else the last commit may have changed nobody who is told
                 yield from (f"{subscription.name}: {line}" for line in _other_counts(history, message))
         for seq, found in parts.items():
             wanted = {change for change in commits[seq].changes if subscription.wants(change)}
@@ -89,10 +89,12 @@ def reliable(history: History) -> Iterator[str]:
         heard = set(told(log))
         first = history.first_seq(log)
         begin = subscription.behind if first is None else min(subscription.behind, first)
+        if subscription.ends and subscription.snapshot:
+            begin = 0
         missing = [
             (commit.seq, change)
             for commit in history.commits
-            if commit.operation == subscription.operation or (subscription.operation is None and commit.seq > begin)
+            if commit.seq > begin
             for change in commit.changes
             if subscription.wants(change) and change not in heard
         ]
@@ -152,14 +154,14 @@ def bookmarkable(history: History) -> Iterator[str]:
 
 
 def filtered(history: History) -> Iterator[str]:
-    """Nothing outside the scope and the statuses is told; an operation's stream ends all the same, once and last."""
+    """Nothing outside the scope and the filters is told; what ends some time ends all the same, once and last."""
     for subscription in history.subscriptions:
         log = subscription.log()
         others = [change for change in told(log) if not subscription.wants(change)]
         if others:
             yield f"{subscription.name}: {len(others)} changes are not of this stream, as {others[:_SHOWN]}"
         ends = [place for place, message in enumerate(log, 1) if message.kind is Kind.END]
-        if ends != ([] if subscription.operation is None else [len(log)]):
+        if ends != ([len(log)] if subscription.ends else []):
             yield f"{subscription.name}: ends at {ends} of {len(log)} messages"
 
 

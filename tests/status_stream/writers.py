@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -14,27 +14,35 @@ from typing import Final, TypeVar
 from uuid import UUID, uuid4
 
 from server.domain.credentials import CredentialType
+from server.domain.delivery import DeviceState, End
 from server.domain.errors import Unavailable
+from server.domain.feed import Place
 from server.domain.jobs import Flush, Job, LeaseLost
-from server.domain.operations import Status
+from server.domain.operations import Recipient, Status
+from server.domain.pushes import Provider
+from server.domain.reasons import Reason
 from server.domain.requests import RequestKey
 from server.store.database import Connection, Database
 from server.store.jobs import Jobs, record
+from server.store.numbers import PROVIDER_OF
 from server.store.operations import Operations
-from tests.integration.store.sending import Sending, failed, flush_of, sent
+from tests.integration.store.sending import Sending, flush_of
 from tests.status_stream.history import Change, Commit, Counts
 
 T = TypeVar("T")
 
-FAILS_EVERY: Final = 5
+_FAILS_EVERY: Final = 5
+_REASONS: Final = (Reason.UNREGISTERED, Reason.EXPIRED)
+_USER_EVERY: Final = 10  # recipient; the others are tokens, every other one of an Apple device
 _LEASE = timedelta(seconds=3)  # how long what was claimed in an answer that got lost is left alone
 SIZES: Final = (1, 1, 2, 5, 20, 60, 200)  # recipients of a commit
 OPEN: Final = (0.0, 0.0, 0.0, 0.002, 0.02)  # seconds that a transaction stays open with its number taken
 UNDONE: Final = 0.1
 _PAUSE: Final = 0.02  # between two tries while the database is away, or work is another's
 
-_EVENTS = "select seq, operation_id, indexes, statuses, sent, failed from events where account_id = $1 order by seq"
-_ROWS = "select operation_id, index, status from notifications where account_id = $1"
+_EVENTS = "select * from events where account_id = $1 order by seq"
+_ROWS = "select operation_id, index, status, reason from notifications where account_id = $1"
+_BATCHES = "select operation_id, first_index, user_ids, providers from batches where account_id = $1"
 
 
 @dataclass
@@ -68,13 +76,16 @@ async def apps_of(sending: Sending, count: int) -> list[Sending]:
 
 
 class Writers:
-    """``announce`` tells readers' processes that the account's feed has grown."""
+    """``announce`` tells readers' processes that the account's feed has grown. ``users`` get a tenth of each send."""
 
-    def __init__(self, apps: Sequence[Sending], announce: Callable[[], None], chance: Random) -> None:
+    def __init__(
+        self, apps: Sequence[Sending], announce: Callable[[], None], chance: Random, users: Sequence[UUID] = ()
+    ) -> None:
         self._apps = apps
         self._database: Database = apps[0].database
         self._announce = announce
         self._chance = chance
+        self._users = users
         self._plan: Iterator[int] = iter(())
         self._jobs: list[Job] = []
         self._choosing = asyncio.Lock()
@@ -83,6 +94,7 @@ class Writers:
         self.undone_share = UNDONE
         self.witnesses = Witnesses()
         self.accepted: list[UUID] = []
+        self.of_app: dict[str, set[UUID]] = {app.app_name: set() for app in apps}
         self.undone = 0
         self.retries = 0
         self.most_open = 0  # transactions at once
@@ -90,9 +102,15 @@ class Writers:
 
     async def accept(self, recipients: int) -> UUID:
         """A send under one of the apps."""
-        app, key = self._chance.choice(self._apps), RequestKey("send", str(uuid4()), bytes(32))
-        self.accepted.append(await self._insist(lambda: app.accept(recipients, key)))
-        return self.accepted[-1]
+        return await self.accept_for(self._chance.choice(self._apps), audience(recipients, self._users))
+
+    async def accept_for(self, app: Sending, recipients: Sequence[Recipient]) -> UUID:
+        """A send of this app to these."""
+        key = RequestKey("send", str(uuid4()), bytes(32))
+        send = await self._insist(lambda: app.accept(recipients, key))
+        self.of_app[app.app_name].add(send)
+        self.accepted.append(send)
+        return send
 
     async def run(self, writers: int, sends: Iterable[int] = ()) -> None:
         """So many at once, until all is final. ``sends``: recipients of those that are accepted by and by."""
@@ -131,7 +149,7 @@ class Writers:
         while indexes:
             size = self._chance.choice(self.sizes)
             part, indexes = indexes[:size], indexes[size:]
-            flush = ends_of(part, rest=indexes)
+            flush = ends_of(job, part, rest=indexes)
             while not await self._insist(lambda flush=flush: self._commit(job, flush)):  # type: ignore[misc]  # a default
                 self.undone += 1
             self._announce()
@@ -172,21 +190,43 @@ class _Undone(Exception):
     """Rolls a transaction back."""
 
 
-def ends_of(indexes: Sequence[int], *, rest: Sequence[int] = ()) -> Flush:
-    """What a worker records of these recipients; it keeps its lease for the rest."""
-    ends = [failed(index) if index % FAILS_EVERY == 0 else sent(index) for index in indexes]
+def audience(size: int, users: Sequence[UUID] = ()) -> list[Recipient]:
+    """So many recipients, with the same ones at the same places of every send."""
+    return [_recipient(number, users) for number in range(size)]
+
+
+def _recipient(number: int, users: Sequence[UUID]) -> Recipient:
+    turn, place = divmod(number, _USER_EVERY)
+    if users and place == 1:
+        return Recipient(user_id=users[turn % len(users)])
+    return Recipient(token=f"t{number}", provider=(Provider.FCM, Provider.APN)[number % 2])
+
+
+def ends_of(job: Job, indexes: Sequence[int], *, rest: Sequence[int] = ()) -> Flush:
+    """What a worker records of these recipients; it keeps its lease for the rest. Users have an Android phone each."""
+    ends = [_end(index, job.recipients[index]) for index in indexes]
     return flush_of(ends, rest, keep=bool(rest), wait=_LEASE)
+
+
+def _end(index: int, recipient: Recipient) -> End:
+    turn, place = divmod(index, _FAILS_EVERY)
+    reason = Reason.NONE if place else _REASONS[turn % len(_REASONS)]
+    status = Status.SENT if place else Status.FAILED
+    provider = recipient.provider or Provider.FCM
+    device = DeviceState(provider, recipient.token or "phone", status, reason, attempts=1, message_id=f"m{index}")
+    return End(index, recipient.user_id, status, reason, [device])
 
 
 async def commits(connection: Connection, account: UUID, witnesses: Witnesses) -> list[Commit]:
     """The account's feed as the database has it."""
+    addressed = await _addressed(connection, account)
     return [
         Commit(
             row["seq"],
             row["operation_id"],
             [
-                Change(row["operation_id"], index, Status(status).name)
-                for index, status in zip(row["indexes"], row["statuses"], strict=True)
+                _change((row["operation_id"], index), status, reason, addressed)
+                for index, status, reason in zip(row["indexes"], row["statuses"], row["reasons"], strict=True)
             ],
             Counts(row["sent"], row["failed"]),
             *witnesses.of(row["operation_id"], row["indexes"]),
@@ -197,8 +237,26 @@ async def commits(connection: Connection, account: UUID, witnesses: Witnesses) -
 
 async def final_rows(connection: Connection, account: UUID) -> set[Change]:
     """Who is final, by the rows of their own."""
+    addressed = await _addressed(connection, account)
     rows = await connection.fetch(_ROWS, account)
-    return {Change(row["operation_id"], row["index"], Status(row["status"]).name) for row in rows}
+    return {_change((row["operation_id"], row["index"]), row["status"], row["reason"], addressed) for row in rows}
+
+
+def _change(place: Place, status: int, reason: int, addressed: Mapping[Place, tuple[str, UUID | None]]) -> Change:
+    return Change(*place, Status(status).name, reason_name(Reason(reason)), *addressed[place])
+
+
+def reason_name(reason: Reason) -> str:
+    return "" if reason is Reason.NONE else reason.name
+
+
+async def _addressed(connection: Connection, account: UUID) -> dict[Place, tuple[str, UUID | None]]:
+    """Each recipient's device's provider, and the user."""
+    return {
+        (row["operation_id"], row["first_index"] + number): (PROVIDER_OF.get(provider, Provider.FCM).value, user)
+        for row in await connection.fetch(_BATCHES, account)
+        for number, (provider, user) in enumerate(zip(row["providers"], row["user_ids"], strict=True))
+    }
 
 
 def _key(job: Job, flush: Flush) -> tuple[UUID, int]:

@@ -54,7 +54,7 @@ async def commit_crosswise(
         opened: list[_Open] = []
         for job in jobs:
             connection = await stack.enter_async_context(database.connection())
-            opened.append(_Open(job, ends_of(sorted(job.recipients)), connection))
+            opened.append(_Open(job, ends_of(job, sorted(job.recipients)), connection))
             await connection.execute("begin")
             opened[-1].begin()
             await eventually(lambda: _settled(database, opened))

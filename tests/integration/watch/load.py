@@ -11,13 +11,13 @@ from random import Random
 from typing import Any, Final
 from uuid import UUID
 
-from server.domain.feed import Changes, Checkpoint, End, Filter, Item, SnapshotPart
+from server.domain.feed import Changes, Checkpoint, End, Filter, Item, RecipientChange, SnapshotPart
 from server.domain.operations import Operation, Status
 from tests.integration.store.sending import Sending, eventually
 from tests.integration.watch.processes import Process
 from tests.status_stream.history import Change, Counts, History, Kind, Message, Subscription
 from tests.status_stream.reading import Connect, Reader
-from tests.status_stream.writers import Writers, apps_of, commits, final_rows
+from tests.status_stream.writers import Writers, apps_of, commits, final_rows, reason_name
 
 WRITERS: Final = 8
 APPS: Final = 8
@@ -122,16 +122,31 @@ async def _messages(items: AsyncIterator[Item]) -> AsyncIterator[Message]:
 def _message(item: Item, at: float) -> Message:
     match item:
         case SnapshotPart():
-            operation = [] if item.operation is None else [item.operation]
-            told = [Change(each.operation_id, c.index, c.status.name) for each in operation for c in item.recipients]
-            return _naming(Kind.SNAPSHOT, operation, at=at, token=item.token, changes=told, more=item.more)
+            told = [_change(each) for each in item.recipients]
+            return _naming(Kind.SNAPSHOT, _given(item.operation), at=at, token=item.token, changes=told, more=item.more)
         case Changes():
-            told = [Change(operation_id, change.index, change.status.name) for operation_id, change in item.recipients]
+            told = [_change(each) for each in item.recipients]
             return _naming(Kind.CHANGES, item.operations, at=at, token=item.token, changes=told)
         case Checkpoint():
             return Message(Kind.CHECKPOINT, at, item.token)
         case End():
-            return _naming(Kind.END, [item.operation], at=at, token=item.token)
+            return _naming(Kind.END, _given(item.operation), at=at, token=item.token)
+
+
+def _change(change: RecipientChange) -> Change:
+    provider = change.recipient.provider or change.devices[0].provider
+    return Change(
+        change.operation_id,
+        change.index,
+        change.status.name,
+        reason_name(change.reason),
+        provider.value,
+        change.recipient.user_id,
+    )
+
+
+def _given(operation: Operation | None) -> Sequence[Operation]:
+    return [] if operation is None else [operation]
 
 
 def _naming(kind: Kind, operations: Sequence[Operation], **fields: Any) -> Message:

@@ -74,9 +74,15 @@ class Crossing:
 
     def changes_of(self, *sends: int) -> list[Change]:
         """Of these sends, by their place in the order in which they were accepted, and of the last one."""
-        statuses = ("FAILED", "SENT", "SENT", "SENT", "SENT")
-        found = [Change(self._sends[send], index, status) for send in sends for index, status in enumerate(statuses)]
-        return [*found, Change(self._sends[-1], 0, "SENT")]
+        ends = [("FAILED", "UNREGISTERED"), *[("SENT", "")] * 4]
+        return [
+            *(
+                Change(self._sends[send], index, *end, provider="FCM")
+                for send in sends
+                for index, end in enumerate(ends)
+            ),
+            Change(self._sends[-1], 0, "SENT", provider="FCM"),
+        ]
 
     @property
     def committed(self) -> list[int]:

@@ -231,6 +231,56 @@ def test_a_subscriber_who_came_later_is_owed_what_follows_and_no_more() -> None:
     assert broken(replace(history, subscriptions=[late_comer])).keys() == {"reliable"}
 
 
+USER = UUID(int=7)
+OF_USER = Change(A, 0, FAILED, "EXPIRED", "FCM", USER)
+OF_TOKEN = Change(A, 1, FAILED, "UNREGISTERED", "APN")
+OF_ANOTHER_SEND = Change(B, 0, SENT, "", "FCM")
+IN_SCOPE = {
+    "user": ({"user": USER}, [OF_USER]),
+    "app": ({"sends": {A}}, [OF_USER, OF_TOKEN]),
+    "provider": ({"providers": {"FCM"}}, [OF_USER, OF_ANOTHER_SEND]),
+    "reason": ({"reasons": {"UNREGISTERED"}}, [OF_TOKEN]),
+    "provider and status": ({"providers": {"FCM"}, "statuses": {SENT}}, [OF_ANOTHER_SEND]),
+    "places": ({"places": {(A, 1), (B, 0)}}, [OF_TOKEN, OF_ANOTHER_SEND]),
+}
+
+
+@pytest.mark.parametrize(("scope", "owed"), IN_SCOPE.values(), ids=IN_SCOPE)
+def test_of_each_scope_and_filter_it_is_known_who_is_to_be_told_and_who_is_not(
+    scope: dict[str, Any], owed: list[Change]
+) -> None:
+    everyone = [OF_USER, OF_TOKEN, OF_ANOTHER_SEND]
+    commits = [Commit(number, change.operation, [change]) for number, change in enumerate(everyone, 1)]
+
+    def found(told: Sequence[Change]) -> set[str]:
+        messages = [message(Kind.SNAPSHOT, 0, "t"), *(changes(1, "t", change) for change in told)]
+        if "places" in scope:
+            messages.append(message(Kind.END, 1, "t"))
+        subscription = Subscription("one", sittings=[Sitting("", 0, messages, 1)], **scope)
+        return set(broken(History(commits, set(everyone), [subscription])))
+
+    assert found(owed) == set()
+    assert found(everyone) == {"filtered"}
+    for left_out in owed:
+        assert found([change for change in owed if change != left_out]) == {"reliable"}
+
+
+def test_who_begins_a_sends_stream_without_a_snapshot_is_owed_what_follows_and_no_more() -> None:
+    def found(behind: int, *told: Change) -> set[str]:
+        messages = [message(Kind.CHECKPOINT, 3, "t3"), changes(6, "t6", *told), message(Kind.END, 6, "t6")]
+        one = Subscription("one", A, snapshot=False, behind=behind, sittings=[Sitting("", 3, messages, 6)])
+        return set(broken(replace(good(), subscriptions=[one])))
+
+    assert found(3, A2, A3, A4) == set()
+    assert found(3, A4) == {"reliable"}
+
+
+def test_other_details_than_those_recorded_are_no_change_that_was_committed() -> None:
+    told = OF_TOKEN._replace(reason="EXPIRED")
+    one = Subscription("one", sittings=[Sitting("", 0, [changes(1, "t", told)], 1)])
+    assert set(broken(History([Commit(1, A, [OF_TOKEN])], {OF_TOKEN}, [one]))) == {"ordered", "reliable"}
+
+
 def test_a_token_that_was_never_given_is_the_tests_own_mistake() -> None:
     history = good()
     history.subscriptions[ACCOUNT].sittings[1].token = "made-up"
