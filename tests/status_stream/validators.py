@@ -7,6 +7,7 @@ it is for.
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice, pairwise
@@ -85,21 +86,20 @@ def reliable(history: History) -> Iterator[str]:
     if lost:
         yield f"{len(lost)} recipients are final, and no entry of the feed says so, as {lost[:_SHOWN]}"
     for subscription in history.subscriptions:
-        log = subscription.log()
-        heard = set(told(log))
-        first = history.first_seq(log)
-        begin = subscription.behind if first is None else min(subscription.behind, first)
-        if subscription.ends and subscription.snapshot:
-            begin = 0
-        missing = [
-            (commit.seq, change)
-            for commit in history.commits
-            if commit.seq > begin
-            for change in commit.changes
-            if subscription.wants(change) and change not in heard
-        ]
+        heard = set(told(subscription.log()))
+        missing = [(seq, change) for seq, change in owed(history, subscription) if change not in heard]
         if missing:
             yield f"{subscription.name}: {len(missing)} changes are missing, as {missing[:_SHOWN]}"
+
+
+def owed(history: History, subscription: Subscription) -> Iterator[tuple[int, Change]]:
+    """What a subscriber has to be told, each with the number of its commit."""
+    first = history.first_seq(subscription.log())
+    begin = subscription.behind if first is None else min(subscription.behind, first - 1)
+    if subscription.ends and subscription.snapshot:
+        begin = 0
+    for commit in history.between(begin, sys.maxsize):
+        yield from ((commit.seq, change) for change in commit.changes if subscription.wants(change))
 
 
 def resumable(history: History) -> Iterator[str]:

@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 _FAILS_EVERY: Final = 5
 _REASONS: Final = (Reason.UNREGISTERED, Reason.EXPIRED)
-_USER_EVERY: Final = 10  # recipient; the others are tokens, every other one of an Apple device
+_USER_EVERY: Final = 7  # recipient; the others are tokens, every other one of an Apple device
 _LEASE = timedelta(seconds=3)  # how long what was claimed in an answer that got lost is left alone
 SIZES: Final = (1, 1, 2, 5, 20, 60, 200)  # recipients of a commit
 OPEN: Final = (0.0, 0.0, 0.0, 0.002, 0.02)  # seconds that a transaction stays open with its number taken
@@ -76,7 +76,7 @@ async def apps_of(sending: Sending, count: int) -> list[Sending]:
 
 
 class Writers:
-    """``announce`` tells readers' processes that the account's feed has grown. ``users`` get a tenth of each send."""
+    """``announce`` tells readers' processes that the account's feed has grown. ``users`` get a seventh of each send."""
 
     def __init__(
         self, apps: Sequence[Sending], announce: Callable[[], None], chance: Random, users: Sequence[UUID] = ()
@@ -85,7 +85,7 @@ class Writers:
         self._database: Database = apps[0].database
         self._announce = announce
         self._chance = chance
-        self._users = users
+        self.users = users
         self._plan: Iterator[int] = iter(())
         self._jobs: list[Job] = []
         self._choosing = asyncio.Lock()
@@ -93,7 +93,7 @@ class Writers:
         self.open_for: Sequence[float] = OPEN
         self.undone_share = UNDONE
         self.witnesses = Witnesses()
-        self.accepted: list[UUID] = []
+        self.accepted: dict[UUID, int] = {}  # recipients of each send
         self.of_app: dict[str, set[UUID]] = {app.app_name: set() for app in apps}
         self.undone = 0
         self.retries = 0
@@ -102,15 +102,21 @@ class Writers:
 
     async def accept(self, recipients: int) -> UUID:
         """A send under one of the apps."""
-        return await self.accept_for(self._chance.choice(self._apps), audience(recipients, self._users))
+        return await self.accept_for(self._chance.choice(self._apps), audience(recipients, self.users))
 
     async def accept_for(self, app: Sending, recipients: Sequence[Recipient]) -> UUID:
         """A send of this app to these."""
         key = RequestKey("send", str(uuid4()), bytes(32))
         send = await self._insist(lambda: app.accept(recipients, key))
         self.of_app[app.app_name].add(send)
-        self.accepted.append(send)
+        self.accepted[send] = len(recipients)
         return send
+
+    async def last_seq(self) -> int:
+        """The feed's, as soon as the database says it."""
+        question = "select last_seq from feeds where account_id = $1"
+        seq: int = await self._insist(lambda: self._apps[0].value(question, self._apps[0].account))
+        return seq
 
     async def run(self, writers: int, sends: Iterable[int] = ()) -> None:
         """So many at once, until all is final. ``sends``: recipients of those that are accepted by and by."""
