@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -70,7 +70,7 @@ class Subscribers:
     writers: Writers
     users: Sequence[UUID]
     chance: Random
-    markers: Mapping[str, UUID] = field(default_factory=dict)
+    markers: dict[str, UUID] = field(default_factory=dict)
     last: UUID | None = None
     watching: list[Role] = field(default_factory=list)
     readers: list[Reader] = field(default_factory=list)

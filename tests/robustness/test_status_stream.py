@@ -90,6 +90,7 @@ class Scenario:
         self._restarts_over = False
         self._writers = writers
         self._subscribers = subscribers
+        self.late = 0  # subscribers who waited for more than there was
 
     async def run(self, restarts: Sequence[Restart]) -> None:
         """Raises what sent a subscriber away for good. Who waits in vain is left with what it has."""
@@ -104,17 +105,19 @@ class Scenario:
             self._restarts_over = True
             await writing
             _, late = await asyncio.wait(watching, timeout=_PATIENCE)
+            self.late = len(late)
             for task in late:
                 task.cancel()
 
     async def _write(self) -> None:
         await self._writers.run(_WRITERS, self._sends())
         self._writers.sizes = (_USERS,)  # a marker ends with the commit that tells of its users
-        markers = {}
         for app in self._apps:
-            markers[app.app_name] = await self._writers.accept_for(app, users(*self._subscribers.users))
+            marker = await self._writers.accept_for(app, users(*self._subscribers.users))
+            self._subscribers.markers[app.app_name] = marker
+            if app is self._apps[-1]:
+                self._subscribers.last = marker
             await self._writers.run(1)
-        self._subscribers.markers, self._subscribers.last = markers, markers[self._apps[-1].app_name]
 
     def _sends(self) -> Iterator[int]:
         while not self._restarts_over:
@@ -164,7 +167,8 @@ async def test_i13_no_change_is_lost_repeated_or_out_of_order_over_restarts_of_s
     writers.sizes, writers.open_for = _SIZES, _OPEN
     subscribers, restarts = await _subscribers(sending, server, writers, chance), _restarts(server, postgres)
 
-    await Scenario(apps, writers, subscribers, chance).run(restarts)
+    scenario = Scenario(apps, writers, subscribers, chance)
+    await scenario.run(restarts)
 
     async with database.connection() as connection:
         history = History(
@@ -175,5 +179,6 @@ async def test_i13_no_change_is_lost_repeated_or_out_of_order_over_restarts_of_s
     found = broken(history)
     print(report(history, subscribers, [name for name, _ in restarts], found))  # noqa: T201 - for the docs, with `-s`
     assert found == {}
+    assert not scenario.late, "all have heard of everything"
     assert writers.most_open > _WRITERS // 2, "writers that never wait for each other show nothing"
     assert sum(reader.lost for reader in subscribers.readers) >= 3 * len(_ROLES) // 2, "the restarts hit most of them"
