@@ -31,10 +31,22 @@ class MisusedConnection(RuntimeError):
 
 
 class _Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no types
-    """Goes back to the pool without another round trip: nothing here sets what outlives a transaction."""
+    """Goes back to the pool without another round trip: nothing here sets what outlives a transaction.
+
+    Unless it was left in the middle: the driver parses a statement without a Sync, which opens a transaction that it
+    does not know of, and who is cancelled before the statement is executed leaves it open.
+    """
+
+    left = False
+
+    def leave(self) -> None:
+        """Note that what was under way may not be over."""
+        self.left = True
 
     def get_reset_query(self) -> str:
-        return ""
+        query: str = super().get_reset_query() if self.left else ""
+        self.left = False
+        return query
 
 
 class Database:
@@ -73,12 +85,16 @@ class Database:
         """Lend a connection outside any transaction."""
         with _driver_errors():
             async with self._pool.acquire(timeout=10) as connection:
+                leave = connection.leave  # of what is lent, which a broken connection no longer has
                 try:
                     yield connection
                 except asyncpg.InterfaceError as error:
                     if connection.is_closed():
                         raise
                     raise MisusedConnection from error
+                except BaseException:
+                    leave()
+                    raise
 
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:

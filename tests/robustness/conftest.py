@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 
 from client.push_client import PushClient
+from server.store.database import Database
+from server.store.migrations import migrate
 from tests.acceptance.failures import pytest_runtest_makereport as pytest_runtest_makereport  # noqa: PLC0414 - a hook
 from tests.acceptance.programs import Up
 from tests.acceptance.sandbox_port import SandboxPort
 from tests.acceptance.stack import Stack
+from tests.robustness.restartable import Restartable
 from tests.robustness.settings import SETTINGS
 
 
@@ -41,3 +44,13 @@ async def client(stack: Stack) -> AsyncIterator[PushClient]:
 async def sandbox(stack: Stack) -> AsyncIterator[SandboxPort]:
     async with stack.sandbox() as sandbox:
         yield sandbox
+
+
+@pytest.fixture
+async def postgres(tmp_path: Path) -> AsyncIterator[Restartable]:
+    postgres = Restartable(tmp_path / "postgres")
+    database = await Database.open(postgres.url, size=1)
+    await migrate(database)
+    await database.close()
+    yield postgres
+    postgres.close()

@@ -2,58 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from server.localpg import LocalPostgres
-from server.store.database import Database
-from server.store.migrations import migrate
-from tests.acceptance.processes import Process
 from tests.robustness.crowd import Crowd
 from tests.robustness.people import People
+from tests.robustness.restartable import Restartable
 from tests.robustness.run import running
 from tests.robustness.scale import scaled
 from tests.robustness.service import Service
 from tests.robustness.validators import broken
 
 _SIZE = scaled(800, 10_000)
-_DATABASE = "pharos"
-
-
-class Restartable:
-    """A PostgreSQL that keeps its promises: other tests' one may forget in a crash what it has committed."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._server = LocalPostgres(folder)
-        self._server.start()
-        self._server.ensure_database(_DATABASE)
-        self.url = self._server.dsn(_DATABASE)
-
-    async def restart(self, number: signal.Signals) -> None:
-        """SIGINT: sessions are ended in order. SIGQUIT: at once, and the start recovers from the log."""
-        pid = int((self._folder / "cluster/postmaster.pid").read_text().split(maxsplit=1)[0])
-        postmaster = Process.of(pid)
-        postmaster.send(number)
-        await asyncio.to_thread(postmaster.wait, 60.0)
-        await asyncio.to_thread(self._server.start)
-
-    def close(self) -> None:
-        self._server.stop()
-
-
-@pytest.fixture
-async def postgres(tmp_path: Path) -> AsyncIterator[Restartable]:
-    postgres = Restartable(tmp_path / "postgres")
-    database = await Database.open(postgres.url, size=1)
-    await migrate(database)
-    await database.close()
-    yield postgres
-    postgres.close()
 
 
 @pytest.mark.timeout(scaled(180, 3600))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import asyncpg
 import pytest
 
@@ -34,3 +36,19 @@ async def test_a_closed_pool_is_an_absent_database(database: Database) -> None:
     await database.close()
     with pytest.raises(Unavailable):
         await database.ping()
+
+
+async def test_who_is_cancelled_between_parse_and_execute_leaves_no_transaction_open(database: Database) -> None:
+    """The driver's `prepare` is what it sends first of any statement that is new to a connection."""
+    small = await Database.open(database.dsn, size=1)
+    with pytest.raises(asyncio.CancelledError):
+        await _be_cancelled_after_parse(small)
+    async with small.snapshot() as connection:
+        assert await connection.fetchval("select count(*) from accounts") == 0
+    await small.close()
+
+
+async def _be_cancelled_after_parse(database: Database) -> None:
+    async with database.connection() as connection:
+        await connection.prepare("select count(*) from accounts")
+        raise asyncio.CancelledError

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from server.domain.feed import Changes, End, Filter, Item, SnapshotPart
 from server.store.hints import Hints
-from server.watch.stream import StatusStreams
+from server.watch.stream import CHECKPOINT_SECONDS, StatusStreams
+from server.watch.tailer import FeedStore, Tailer
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,20 @@ class Process:
                 if item.token:
                     break
         return found
+
+
+@asynccontextmanager
+async def running(
+    dsn: str, feed: FeedStore, *, checkpoint_seconds: float = CHECKPOINT_SECONDS
+) -> AsyncIterator[Process]:
+    """What an API process has to do with the feed."""
+    hints = Hints(dsn)
+    tailer = Tailer(feed, hints.feeds, hints)
+    tasks = [asyncio.ensure_future(hints.run()), asyncio.ensure_future(tailer.run())]
+    yield Process(hints, StatusStreams(feed, tailer, lambda item: item, checkpoint_seconds))
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
 
 
 async def until_changes(items: AsyncIterator[Item], count: int) -> list[tuple[UUID, int]]:
