@@ -16,6 +16,7 @@ from pharos.push.v1 import device_registrations_pb2_grpc as registrations
 from pharos.push.v1 import operations_pb2_grpc as operations
 from pharos.push.v1 import push_notifications_pb2_grpc as notifications
 from pharos.push.v1 import users_pb2_grpc as users
+from pharos.push.v1 import webhooks_pb2_grpc as webhooks
 
 from server.domain.errors import Unavailable
 
@@ -39,6 +40,7 @@ _SERVICES: Final[Sequence[tuple[type, Callable[[Any, grpc.aio.Server], None]]]] 
     (operations.OperationServiceServicer, operations.add_OperationServiceServicer_to_server),
     (notifications.PushNotificationServiceServicer, notifications.add_PushNotificationServiceServicer_to_server),
     (users.UserServiceServicer, users.add_UserServiceServicer_to_server),
+    (webhooks.WebhookServiceServicer, webhooks.add_WebhookServiceServicer_to_server),
 )
 
 _SERVING = health_pb2.HealthCheckResponse.SERVING
