@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 
 from server import lifecycle
+from server.api import delivery_status
 from server.api.apps import AppServicer
 from server.api.authentication import Authenticator
 from server.api.credentials import CredentialServicer
@@ -178,7 +179,7 @@ def _api(config: Config, database: Database, hints: Hints, tailer: Tailer, addre
             operations, notifications, renderer, DryRuns(Jobs(database), renderer, measure), hints
         ),
         OperationServicer(operations, notifications, Cancellations(database), hints),
-        DeliveryStatusServicer(StatusStreams(Feed(database), tailer)),
+        DeliveryStatusServicer(StatusStreams(Feed(database), tailer, delivery_status.message)),
     )
     return ApiServer(address, servicers, CallInterceptor(Authenticator(Accounts(database))))
 

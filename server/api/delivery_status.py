@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 from uuid import UUID
 
 import grpc
@@ -13,21 +14,27 @@ from pharos.push.v1 import delivery_status_pb2 as pb
 from pharos.push.v1 import delivery_status_pb2_grpc
 
 from server.api.calls import current_account
-from server.api.convert import id_in_path, number, timestamp
-from server.api.notices import health_changes, removals_stopped
+from server.api.convert import PROVIDERS, id_in_path, number, timestamp
+from server.api.notices import devices_removed, health_changes, removals_stopped
+from server.api.notification_messages import device_message, recipient_message
 from server.api.operation_messages import operation_message
 from server.domain import ids
-from server.domain.feed import Changes, Checkpoint, End, Filter, Item, RecipientChange, SnapshotPart
+from server.domain.feed import Changes, Checkpoint, End, Filter, Item, Place, RecipientChange, SnapshotPart
 from server.domain.ids import Kind
 from server.domain.operations import Status
+from server.domain.reasons import Reason
+
+_NO_ID: Final = ids.notification_encoder(UUID(int=0))
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class Streams(Protocol):
-    """Opens status streams."""
+    """Opens status streams of messages as ``message`` makes them."""
 
-    def open(self, watched: Filter, resume_token: str) -> AsyncGenerator[Item, None]: ...
+    def open(
+        self, watched: Filter, resume_token: str, *, snapshot: bool
+    ) -> AsyncGenerator[pb.WatchDeliveryStatusResponse, None]: ...
 
 
 class DeliveryStatusServicer(delivery_status_pb2_grpc.DeliveryStatusServiceServicer):
@@ -38,24 +45,39 @@ class DeliveryStatusServicer(delivery_status_pb2_grpc.DeliveryStatusServiceServi
         self, request: pb.WatchDeliveryStatusRequest, context: Context
     ) -> AsyncIterator[pb.WatchDeliveryStatusResponse]:
         watched = _filter(current_account(), request)
-        async with contextlib.aclosing(self._streams.open(watched, request.resume_token)) as items:
-            async for item in items:
-                yield _message(item)
+        snapshot = request.snapshot or not request.HasField("snapshot")
+        opened = self._streams.open(watched, request.resume_token, snapshot=snapshot)
+        async with contextlib.aclosing(opened) as messages:
+            async for each in messages:
+                yield each
 
 
 def _filter(account: UUID, request: pb.WatchDeliveryStatusRequest) -> Filter:
-    statuses = frozenset(Status(status) for status in request.statuses)
+    everything = Filter(
+        account,
+        statuses=frozenset(map(Status, request.statuses)),
+        providers=frozenset(PROVIDERS[provider] for provider in request.providers),
+        reasons=frozenset(map(Reason, request.reasons)),
+    )
     match request.WhichOneof("scope"):
         case "operation_id":
-            return Filter(account, id_in_path(Kind.OPERATION, request.operation_id), None, statuses)
+            return replace(everything, operation=id_in_path(Kind.OPERATION, request.operation_id))
         case "push_notification_id":
-            notification = id_in_path(Kind.NOTIFICATION, request.push_notification_id)
-            return Filter(account, *ids.split_notification(notification), statuses)
+            return replace(everything, places=_places([request.push_notification_id]))
+        case "user_id":
+            return replace(everything, user=id_in_path(Kind.USER, request.user_id))
+        case "app_name":
+            return replace(everything, app_name=request.app_name)
         case _:
-            return Filter(account, statuses=statuses)
+            return replace(everything, places=_places(request.push_notification_ids))
 
 
-def _message(item: Item) -> pb.WatchDeliveryStatusResponse:
+def _places(notifications: Iterable[str]) -> frozenset[Place]:
+    return frozenset(ids.split_notification(id_in_path(Kind.NOTIFICATION, each)) for each in notifications)
+
+
+def message(item: Item) -> pb.WatchDeliveryStatusResponse:
+    """Return what there is to tell as a message of the contract."""
     match item:
         case SnapshotPart():
             return pb.WatchDeliveryStatusResponse(snapshot=_snapshot(item), resume_token=item.token)
@@ -65,37 +87,50 @@ def _message(item: Item) -> pb.WatchDeliveryStatusResponse:
             at = timestamp(datetime.now(UTC))  # for the reader's eyes; nothing is decided by it
             return pb.WatchDeliveryStatusResponse(checkpoint=pb.StatusCheckpoint(at=at), resume_token=item.token)
         case End():
-            end = pb.StatusEnd(operation=operation_message(item.operation))
+            end = pb.StatusEnd(operation=operation_message(item.operation) if item.operation else None)
             return pb.WatchDeliveryStatusResponse(end=end, resume_token=item.token)
 
 
 def _snapshot(part: SnapshotPart) -> pb.StatusSnapshot:
-    snapshot = pb.StatusSnapshot(more=part.more)
-    if part.operation is not None:
-        snapshot.operation.CopyFrom(operation_message(part.operation))
-        operation_id = part.operation.operation_id
-        snapshot.recipients.extend(_recipients((operation_id, change) for change in part.recipients))
-    return snapshot
+    message = pb.StatusSnapshot(operation=operation_message(part.operation) if part.operation else None, more=part.more)
+    _add(message, part.recipients)
+    return message
 
 
 def _changes(changes: Changes) -> pb.StatusChanges:
-    return pb.StatusChanges(
-        recipients=_recipients(changes.recipients),
+    message = pb.StatusChanges(
         operations=[operation_message(operation) for operation in changes.operations],
         credential_health=health_changes(changes.notices),
         removals_stopped=removals_stopped(changes.notices),
+        devices_removed=devices_removed(changes.notices),
     )
+    _add(message, changes.recipients)
+    return message
 
 
-def _recipients(changes: Iterable[tuple[UUID, RecipientChange]]) -> Iterable[pb.RecipientStatus]:
-    for operation_id, change in changes:
-        addressed = change.status is not Status.UNADDRESSABLE
-        notification = ids.notification_uuid(operation_id, change.index)
-        yield pb.RecipientStatus(
-            operation_id=ids.encode(Kind.OPERATION, operation_id),
+def _add(message: pb.StatusSnapshot | pb.StatusChanges, recipients: Sequence[RecipientChange]) -> None:
+    """Add recipients in place, which a stream does more often than anything else.
+
+    Most follow one of the same operation and time, for which id and timestamp are made once.
+    """
+    operation, operation_id, notification_id = None, "", _NO_ID
+    at, occurred_at = None, None
+    for change in recipients:
+        if change.operation_id != operation:
+            operation = change.operation_id
+            operation_id, notification_id = ids.encode(Kind.OPERATION, operation), ids.notification_encoder(operation)
+        if change.at != at:
+            at, occurred_at = change.at, timestamp(change.at)
+        added = message.recipients.add(
+            operation_id=operation_id,
             recipient_index=change.index,
-            push_notification_id=ids.encode(Kind.NOTIFICATION, notification) if addressed else "",
+            push_notification_id="" if change.status is Status.UNADDRESSABLE else notification_id(change.index),
             status=number(change.status),
             reason=number(change.reason),
-            occurred_at=timestamp(change.at),
+            occurred_at=occurred_at,
+            sequence=change.seq,
         )
+        if change.recipient.known:
+            added.to.MergeFrom(recipient_message(change.recipient))
+        for device in change.devices:
+            added.devices.append(device_message(device))

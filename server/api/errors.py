@@ -20,6 +20,9 @@ from server.domain.errors import (
     NotFound,
     NotImplementedYet,
     SlowReader,
+    TokenExpired,
+    TokenForeign,
+    TokenMalformed,
     Unauthenticated,
     Unavailable,
     Violation,
@@ -37,6 +40,9 @@ _PREFIX: Final = "ERROR_REASON_"
 _Reason = errors_pb2.ErrorReason
 _CODES: Final[dict[type[DomainError], tuple[int, errors_pb2.ErrorReason.ValueType]]] = {
     Invalid: (code_pb2.INVALID_ARGUMENT, _Reason.ERROR_REASON_INVALID_ARGUMENT),
+    TokenMalformed: (code_pb2.INVALID_ARGUMENT, _Reason.ERROR_REASON_RESUME_TOKEN_MALFORMED),
+    TokenForeign: (code_pb2.INVALID_ARGUMENT, _Reason.ERROR_REASON_RESUME_TOKEN_FOREIGN),
+    TokenExpired: (code_pb2.INVALID_ARGUMENT, _Reason.ERROR_REASON_RESUME_TOKEN_EXPIRED),
     Unauthenticated: (code_pb2.UNAUTHENTICATED, _Reason.ERROR_REASON_UNAUTHENTICATED),
     NotFound: (code_pb2.NOT_FOUND, _Reason.ERROR_REASON_NOT_FOUND),
     Conflict: (code_pb2.ABORTED, _Reason.ERROR_REASON_CONFLICT),

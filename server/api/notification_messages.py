@@ -59,7 +59,7 @@ def full(notification: Notification, renderer: Renderer) -> pb.PushNotification:
     content = _content(notification, renderer)
     if content is not None:
         message.content.CopyFrom(content)
-    message.devices.extend(_device(device) for device in notification.devices)
+    message.devices.extend(device_message(device) for device in notification.devices)
     return message
 
 
@@ -112,12 +112,14 @@ def _content(notification: Notification, renderer: Renderer) -> pb.Content | Non
     return pb.Content(title=content.title, body=content.body, subtitle=content.subtitle)
 
 
-def _device(device: DeviceState) -> pb.DeviceResult:
+def device_message(device: DeviceState) -> pb.DeviceResult:
+    """Return what became of a push on one device."""
     return pb.DeviceResult(
         provider=PROVIDER_NUMBERS[device.provider],
         token=device.token,
         status=number(device.status),
         attempts=device.attempts,
         provider_message_id=device.message_id,
+        provider_error_code=device.code if device.status is Status.FAILED else None,
         error=number(device.reason if device.decided else Reason.NONE),  # before that it is what it might fail for
     )

@@ -26,6 +26,21 @@ class Invalid(DomainError):
         self.violations: Sequence[Violation] = violations
 
 
+class TokenMalformed(Invalid):
+    """A resume token that is not ours, or was changed."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(Violation("resume_token", why))
+
+
+class TokenForeign(TokenMalformed):
+    """A resume token of another stream."""
+
+
+class TokenExpired(TokenMalformed):
+    """A resume token whose place is no longer kept."""
+
+
 class Unauthenticated(DomainError):
     """No account with these credentials."""
 

@@ -5,10 +5,12 @@ A notification's UUID is its operation's plus the recipient's index, so it exist
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 from uuid import UUID
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_PAIRS = [high + low for high in _ALPHABET for low in _ALPHABET]
 _VALUES = {character: value for value, character in enumerate(_ALPHABET)}
 _LENGTH = 26
 _INDEX_BITS = 14
@@ -62,6 +64,13 @@ def decode(kind: Kind, text: str) -> UUID | None:
 def notification_uuid(operation: UUID, index: int) -> UUID:
     """Return the UUID of the notification to recipient ``index`` (0-16383) of an operation."""
     return UUID(int=operation.int | index)
+
+
+def notification_encoder(operation: UUID) -> Callable[[int], str]:
+    """Return what gives the ids of an operation's notifications by index: for many a tenth of what `encode` takes."""
+    prefix = encode(Kind.NOTIFICATION, operation)[:-3]
+    low = operation.int & 0x7FFF  # what the last three characters hold, of which the index is 14 bits
+    return lambda index: prefix + _ALPHABET[(low | index) >> 10] + _PAIRS[(low | index) & 1023]
 
 
 def split_notification(notification: UUID) -> tuple[UUID, int]:

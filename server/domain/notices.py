@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
 from server.domain.credentials import CredentialType
 from server.domain.health import Health
+from server.domain.pushes import Provider
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,4 +31,25 @@ class RemovalsStopped:
     devices: int
 
 
-Notice = HealthChanged | RemovalsStopped
+@dataclass(frozen=True, slots=True)
+class RemovedDevice:
+    """A device that its provider called dead. ``user_id`` had it registered."""
+
+    user_id: UUID
+    provider: Provider
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class DevicesRemoved:
+    """Devices that a flush of an operation removed from their registrations."""
+
+    operation_id: UUID
+    app_name: str
+    devices: Sequence[RemovedDevice]
+
+    def users(self) -> set[UUID]:
+        return {device.user_id for device in self.devices}
+
+
+Notice = HealthChanged | RemovalsStopped | DevicesRemoved

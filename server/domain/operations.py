@@ -56,6 +56,10 @@ class Recipient:
     provider: Provider | None = None
     variables: str | None = None
 
+    @property
+    def known(self) -> bool:
+        return self.user_id is not None or self.token is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Overrides:

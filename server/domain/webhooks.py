@@ -11,7 +11,7 @@ from typing import Final
 from uuid import UUID
 
 from server.domain.feed import FeedEntry, FeedEvent
-from server.domain.notices import HealthChanged
+from server.domain.notices import DevicesRemoved, HealthChanged, RemovalsStopped
 
 MAX_WEBHOOKS: Final = 10
 """Webhooks of an account."""
@@ -54,6 +54,7 @@ class EventType(StrEnum):
     OPERATION_COMPLETED = "pharos.operation.completed"
     HEALTH_CHANGED = "pharos.credential.health_changed"
     REMOVALS_STOPPED = "pharos.removals.stopped"
+    DEVICES_REMOVED = "pharos.devices.removed"
     EVENTS_MISSED = "pharos.events.missed"
 
 
@@ -65,11 +66,15 @@ def event_id(epoch: UUID, seq: int, event_type: EventType) -> str:
 def types_of(entry: FeedEntry) -> Sequence[EventType]:
     """Return the types of the events that a feed's entry is; none where no recipient changed and nothing ended."""
     if isinstance(entry, FeedEvent):
-        changed = [EventType.RECIPIENTS_CHANGED] if entry.indexes else []
+        changed = [EventType.RECIPIENTS_CHANGED] if entry.recipients else []
         return [*changed, EventType.OPERATION_COMPLETED] if entry.operation.status.final else changed
-    if isinstance(entry.notice, HealthChanged):
-        return [EventType.HEALTH_CHANGED]
-    return [EventType.REMOVALS_STOPPED]
+    match entry.notice:
+        case HealthChanged():
+            return [EventType.HEALTH_CHANGED]
+        case DevicesRemoved():
+            return [EventType.DEVICES_REMOVED]
+        case RemovalsStopped():
+            return [EventType.REMOVALS_STOPPED]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+from typing import Any, Final
 from uuid import UUID
 
 import asyncpg
 
-from server.domain.feed import FeedEntry, FeedEvent, FeedNotice, Position, RecipientChange, Snapshot
-from server.domain.operations import Operation, OperationStatus, Status
+from server.domain.feed import (
+    PAGE_ENTRIES,
+    PAGE_RECIPIENTS,
+    FeedEntry,
+    FeedEvent,
+    FeedNotice,
+    Place,
+    Position,
+    RecipientChange,
+    Snapshot,
+)
+from server.domain.operations import Operation, OperationStatus, Recipient, Status
 from server.domain.reasons import Reason
 from server.store.database import Database
+from server.store.jobs import devices_from
 from server.store.notices import notice_from
+from server.store.numbers import PROVIDER_OF
 from server.store.operations import counts_from, operation_from
 from server.store.statements import Statements
 
 _SQL = Statements("feed")
 _OPERATIONS = Statements("operations")
+_FINAL_AT_ONCE: Final = 500  # between two batches of a large snapshot others have their turn
 
 
 class Feed:
@@ -36,28 +51,38 @@ class Feed:
             seq: int | None = await connection.fetchval(_SQL.oldest, account)
         return seq
 
-    async def read(self, account: UUID, after: int, limit: int, operation: UUID | None = None) -> list[FeedEntry]:
-        """Return up to ``limit`` entries behind ``after``: all, or one operation's events."""
+    async def read(
+        self, account: UUID, after: int, operation: UUID | None = None, *, recipients: int = PAGE_RECIPIENTS
+    ) -> list[FeedEntry]:
+        """Return the next page of entries behind ``after``, all or one operation's events.
+
+        It ends with the entry that brings it to so many ``recipients``.
+        """
         async with self._database.connection() as connection:
-            if operation is None:
-                rows = await connection.fetch(_SQL.read, account, after, limit)
-            else:
-                rows = await connection.fetch(_SQL.read_operation, account, operation, after, limit)
+            rows = await connection.fetch(_SQL.read, account, after, PAGE_ENTRIES, recipients, operation)
         return [_entry(row) for row in rows]
 
-    async def snapshot(self, account: UUID, operation: UUID, index: int | None = None) -> Snapshot | None:
-        """Return an operation, its final recipients (or that of ``index``) and the feed's end, all of one moment."""
+    async def snapshot(
+        self, account: UUID, operations: Sequence[UUID], places: Collection[Place] | None
+    ) -> Snapshot | None:
+        """Return operations, their final recipients and the feed's end, all of one moment.
+
+        Only the recipients at ``places`` are looked at, where it is not None. None where one of the operations does
+        not exist.
+        """
+        found: list[Operation] = []
+        final: list[RecipientChange] = []
         async with self._database.snapshot() as connection:
             position = await connection.fetchrow(_SQL.position, account)
-            row = await connection.fetchrow(_OPERATIONS.get, account, operation)
-            if row is None:
-                return None
-            final = await connection.fetch(_SQL.final_recipients, account, operation, index)
-        return Snapshot(
-            Position(position["epoch"], position["last_seq"]),
-            operation_from(row),
-            [RecipientChange(r["index"], Status(r["status"]), Reason(r["reason"]), r["decided_at"]) for r in final],
-        )
+            for operation in operations:
+                row = await connection.fetchrow(_OPERATIONS.get, account, operation)
+                if row is None:
+                    return None
+                found.append(operation_from(row))
+                indexes = None if places is None else [index for each, index in places if each == operation]
+                rows = connection.cursor(_SQL.final_recipients, account, operation, indexes, prefetch=_FINAL_AT_ONCE)
+                final.extend([_final(row) async for row in rows])
+        return Snapshot(Position(position["epoch"], position["last_seq"]), found, final)
 
 
 def _entry(row: asyncpg.Record) -> FeedEntry:
@@ -66,4 +91,39 @@ def _entry(row: asyncpg.Record) -> FeedEntry:
     operation = Operation(
         row["operation_id"], OperationStatus(row["status"]), counts_from(row), row["created_at"], row["at"]
     )
-    return FeedEvent(row["seq"], row["at"], operation, row["indexes"], row["statuses"], row["reasons"])
+    return FeedEvent(row["seq"], row["at"], operation, row["app_name"] or "", _changes(row))
+
+
+def _changes(row: asyncpg.Record) -> list[RecipientChange]:
+    seq, at, operation = row["seq"], row["at"], row["operation_id"]
+    ended = _by_index(row["ended"], row["user_ids"], row["devices"])
+    listed = _by_index(row["listed"], row["tokens"], row["providers"])
+    changes = []
+    for index, status, reason in zip(row["indexes"], row["statuses"], row["reasons"], strict=True):
+        user, devices = ended.get(index, (None, None))
+        token, provider = listed.get(index, (None, None))
+        recipient = Recipient(user, token, PROVIDER_OF.get(provider))
+        changes.append(
+            RecipientChange(
+                operation, index, Status(status), Reason(reason), at, seq, recipient, devices_from(devices, token)
+            )
+        )
+    return changes
+
+
+def _by_index(indexes: Sequence[int] | None, *columns: Sequence[Any] | None) -> dict[int, tuple[Any, ...]]:
+    if indexes is None:  # retention took the results before the event
+        return {}
+    return dict(zip(indexes, zip(*(column or () for column in columns), strict=True), strict=True))
+
+
+def _final(row: asyncpg.Record) -> RecipientChange:
+    return RecipientChange(
+        row["operation_id"],
+        row["index"],
+        Status(row["status"]),
+        Reason(row["reason"]),
+        row["decided_at"],
+        recipient=Recipient(row["user_id"], row["token"], PROVIDER_OF.get(row["provider"])),
+        devices=devices_from(row["devices"], row["token"]),
+    )

@@ -18,11 +18,13 @@ from server.domain.credentials import SealedCredential
 from server.domain.delivery import DeviceState, End, RecipientState
 from server.domain.devices import Environment
 from server.domain.jobs import MOST_PICKS, Expansion, Flush, Flushed, Holder, Job, Lease, LeaseLost, UserDevice
-from server.domain.operations import OperationStatus, Recipient
+from server.domain.notices import RemovedDevice
+from server.domain.operations import OperationStatus, Recipient, Status
 from server.domain.pushes import Provider
+from server.domain.reasons import Reason
 from server.store import transactions
 from server.store.database import Connection, Database
-from server.store.notices import write_removals_stopped
+from server.store.notices import write_devices_removed, write_removals_stopped
 from server.store.numbers import CREDENTIAL_TYPE_OF, PROVIDER_OF, PROVIDERS
 from server.store.operations import decode_message
 from server.store.statements import Statements
@@ -34,6 +36,9 @@ _SQL = Statements("jobs")
 _encode_progress = msgspec.msgpack.Encoder().encode
 _decode_progress = msgspec.msgpack.Decoder(list[RecipientState]).decode
 _encode_devices = msgspec.json.Encoder().encode
+_decode_devices = msgspec.json.Decoder(
+    list[tuple[int, str | None, int, int, int, str | None, str | None]]  # as _device writes them
+).decode
 
 _SMALL = 0  # the lane of small sends
 _FIRST_TURN = UUID(int=0)
@@ -83,11 +88,13 @@ class Jobs:
 
         async def work(connection: Connection) -> Flushed:
             holder_changed = flush.held_by is not None and not await _lock_holder(connection, job, flush.held_by)
-            await _judge_devices(connection, job, flush)
+            removed = await _judge_devices(connection, job, flush)
             released = replace(flush, held_by=None, wait=timedelta()) if holder_changed else flush
             flushed = await record(connection, job, released)
             for notice in flush.notices:
                 await write_removals_stopped(connection, job.lease.account_id, notice)
+            if removed:
+                await write_devices_removed(connection, job.lease.account_id, job.operation_id, removed)
             return flushed
 
         return await transactions.run(self._database, work)
@@ -208,19 +215,20 @@ async def _lock_holder(connection: Connection, job: Job, holder: Holder) -> bool
     return bool(await connection.fetchval(_SQL.lock_holder, job.lease.account_id, *holder, named))
 
 
-async def _judge_devices(connection: Connection, job: Job, flush: Flush) -> None:
+async def _judge_devices(connection: Connection, job: Job, flush: Flush) -> list[RemovedDevice]:
     account = job.lease.account_id
     dead = [(PROVIDERS[each.provider], token_hash(each.token), each.dead_since, None) for each in flush.dead]
     apn = PROVIDERS[Provider.APN]
     learned = [(apn, token_hash(each.token), job.claimed_at, each.environment) for each in flush.learned]
     if not dead and not learned:
-        return
+        return []
     columns = (list(column) for column in zip(*dead, *learned, strict=True))
     rows = await connection.fetch(_SQL.judge_devices, account, job.app_id, *columns)
     registrations = list({row["registration_id"] for row in rows})
     if registrations:
         await connection.execute(_SQL.lock_registrations, account, registrations)
         await connection.execute(_SQL.remove_empty_registrations, account, registrations)
+    return [RemovedDevice(row["user_id"], PROVIDER_OF[row["provider"]], row["token"]) for row in rows]
 
 
 def job_from(row: asyncpg.Record) -> Job:
@@ -307,18 +315,19 @@ def devices_tried(progress: bytes | None, index: int) -> tuple[DeviceState, ...]
     return tuple(device for device in devices if device.begun)
 
 
-def device_from(fields: Sequence[object], own_token: str | None) -> DeviceState:
-    """Return the device in one element of ``notifications.devices``."""
-    provider, token, status, reason, attempts, message_id, code = fields
-    return msgspec.convert(
-        {
-            "provider": PROVIDER_OF[provider],  # type: ignore[index]  # JSON as written by _device
-            "token": token or own_token,
-            "status": status,
-            "reason": reason,
-            "attempts": attempts,
-            "message_id": message_id,
-            "code": code,
-        },
-        DeviceState,
-    )
+def devices_from(text: str | None, own_token: str | None) -> list[DeviceState]:
+    """Return the devices in ``notifications.devices``; those without a token have the recipient's."""
+    if not text:
+        return []
+    return [
+        DeviceState(
+            PROVIDER_OF[provider],
+            token or own_token or "",
+            Status(status),
+            Reason(reason),
+            attempts,
+            message_id=message_id,
+            code=code,
+        )
+        for provider, token, status, reason, attempts, message_id, code in _decode_devices(text)
+    ]

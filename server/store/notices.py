@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 import msgspec
 
-from server.domain.notices import HealthChanged, Notice, RemovalsStopped
+from server.domain.notices import DevicesRemoved, HealthChanged, Notice, RemovalsStopped, RemovedDevice
 from server.store.database import Connection
 from server.store.statements import Statements
 
 _SQL = Statements("notices")
-_HEALTH_CHANGED, _REMOVALS_STOPPED = 1, 2  # as the migration numbers the kinds
+_HEALTH_CHANGED, _REMOVALS_STOPPED, _DEVICES_REMOVED = 1, 2, 3
 
 
 async def write_health_changed(connection: Connection, account: UUID, changed: HealthChanged) -> None:
@@ -25,6 +25,15 @@ async def write_removals_stopped(connection: Connection, account: UUID, stop: Re
     await _write(connection, account, _REMOVALS_STOPPED, msgspec.to_builtins(stop))
 
 
+async def write_devices_removed(
+    connection: Connection, account: UUID, operation: UUID, devices: Sequence[RemovedDevice]
+) -> None:
+    """Say in the feed which devices a flush of the operation removed. The last write of the caller's transaction."""
+    app_name = await connection.fetchval(_SQL.app_of, account, operation)
+    removed = DevicesRemoved(operation, app_name or "", devices)
+    await _write(connection, account, _DEVICES_REMOVED, msgspec.to_builtins(removed))
+
+
 async def _write(connection: Connection, account: UUID, kind: int, body: Mapping[str, object]) -> None:
     await connection.execute(_SQL.write, account, kind, msgspec.json.encode(body).decode())
 
@@ -33,4 +42,6 @@ def notice_from(kind: int, body: str) -> Notice:
     """Return the notice in a row of ``notices``."""
     if kind == _HEALTH_CHANGED:
         return msgspec.json.decode(body, type=HealthChanged)
+    if kind == _DEVICES_REMOVED:
+        return msgspec.json.decode(body, type=DevicesRemoved)
     return msgspec.json.decode(body, type=RemovalsStopped)

@@ -15,7 +15,7 @@ from server.domain.pushes import Presentation
 from server.domain.reasons import Reason
 from server.domain.templates import ContentSource
 from server.store.database import Database
-from server.store.jobs import device_from, devices_tried
+from server.store.jobs import devices_from, devices_tried
 from server.store.numbers import PROVIDER_OF
 from server.store.operations import decode_message
 from server.store.places import Search
@@ -110,4 +110,4 @@ def _recipient(row: asyncpg.Record) -> Recipient:
 def _devices(row: asyncpg.Record, recipient: Recipient) -> Sequence[DeviceState]:
     if row["devices"] is None:
         return devices_tried(row.get("progress"), row["index"])
-    return [device_from(fields, recipient.token) for fields in msgspec.json.decode(row["devices"])]
+    return devices_from(row["devices"], recipient.token)

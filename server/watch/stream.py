@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
+from typing import Generic, TypeVar
 from uuid import UUID
 
-from server.domain.errors import Invalid, NotFound, Violation
+from server.domain.errors import NotFound, TokenExpired
 from server.domain.feed import (
     Changes,
     Checkpoint,
@@ -16,186 +18,241 @@ from server.domain.feed import (
     FeedNotice,
     Filter,
     Item,
+    Place,
     Position,
     RecipientChange,
+    Snapshot,
     SnapshotPart,
 )
 from server.domain.operations import Operation, Status
 from server.watch import tokens
-from server.watch.tailer import AccountTail, FeedStore, Tailer
+from server.watch.tailer import BEHIND, AccountTail, FeedStore, Page, Tailer
 
 CHECKPOINT_SECONDS = 14.0  # the contract says at least every 15
 SNAPSHOT_PAGE = 500  # recipients a message
-CATCH_UP_PAGE = 64  # events
 MERGED = 500  # recipients up to which events are merged into one message
+SNAPSHOTS = 4  # read at once by a process: each takes some 2 KiB a recipient, and a quarter of it once it is encoded
+
+M = TypeVar("M")
+"""What a message of the stream is to whoever sends it."""
 
 
-class StatusStreams:
-    """Opens streams, with a checkpoint wherever ``checkpoint_seconds`` pass without another message."""
+class StatusStreams(Generic[M]):
+    """Opens streams, with a checkpoint wherever ``checkpoint_seconds`` pass without another message.
 
-    def __init__(self, store: FeedStore, tailer: Tailer, checkpoint_seconds: float = CHECKPOINT_SECONDS) -> None:
+    ``encode`` makes messages of what there is to tell: once for all readers that watch the same.
+    """
+
+    def __init__(
+        self,
+        store: FeedStore,
+        tailer: Tailer,
+        encode: Callable[[Item], M],
+        checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    ) -> None:
         self._store = store
         self._tailer = tailer
+        self._encode = encode
         self._checkpoint_seconds = checkpoint_seconds
+        self._snapshots = asyncio.Semaphore(SNAPSHOTS)
 
-    async def open(self, watched: Filter, resume_token: str) -> AsyncGenerator[Item, None]:
-        """Yield the stream's items. Raises ``NotFound`` and ``Invalid`` before the first."""
+    async def open(self, watched: Filter, resume_token: str = "", *, snapshot: bool = True) -> AsyncGenerator[M, None]:
+        """Yield the stream's messages. Raises ``NotFound`` and ``Invalid`` before the first.
+
+        Without a ``snapshot`` it begins with a checkpoint and what changes from then on.
+        """
         with self._tailer.tail(watched.account) as tail:
-            stream = _Stream(self._store, tail, watched)
-            begin = stream.resume(resume_token) if resume_token else stream.snapshot()
-            async for item in begin:
-                yield item
-            if resume_token and not stream.ended:
-                yield stream.checkpoint()  # at once: the reader knows that it was resumed
-            async for item in stream.follow(self._checkpoint_seconds):
-                yield item
+            stream = _Stream(self._store, tail, watched, self._encode)
+            if resume_token:
+                async for message in stream.resume(resume_token):
+                    yield message
+                if not stream.ended:
+                    yield stream.checkpoint()  # at once: the reader knows that it was resumed
+            else:
+                async with self._snapshots:
+                    known = await stream.begin(snapshot=snapshot)
+                while known:
+                    yield known.popleft()
+            async for message in stream.follow(self._checkpoint_seconds):
+                yield message
 
 
-class _Stream:
-    def __init__(self, store: FeedStore, tail: AccountTail, watched: Filter) -> None:
+class _Stream(Generic[M]):
+    def __init__(self, store: FeedStore, tail: AccountTail, watched: Filter, encode: Callable[[Item], M]) -> None:
         self._store = store
         self._tail = tail
         self._watched = watched
+        self._encode = encode
+        self._operations = watched.operations
         self._position: Position | None = None
+        self._pending: set[Place] = set()  # watched recipients that are not final, as far as is known
+        self._known = 0  # up to where in the feed that is known
         self.ended = False
 
-    async def resume(self, token: str) -> AsyncIterator[Item]:
-        """Start behind the token. Raises ``Invalid`` where events behind it are no longer kept."""
+    async def resume(self, token: str) -> AsyncIterator[M]:
+        """Start behind the token. Raises ``Invalid``: for one of another stream, or too old for what is kept."""
         account = self._watched.account
         now = await self._store.position(account)
         position = tokens.decode(token, self._watched, now)
         oldest = await self._store.oldest(account)
         if position.seq < now.seq and (oldest is None or position.seq + 1 < oldest):
-            raise Invalid(Violation("resume_token", "what follows it is no longer kept"))
+            raise TokenExpired("what follows it is no longer kept")
         self._position = position
-        if self._watched.operation is not None:
-            async for item in self._catch_up(self._watched.operation):
-                yield item
+        if self._watched.ends:
+            async for message in self._catch_up():
+                yield message
 
-    async def _catch_up(self, operation: UUID) -> AsyncIterator[Item]:
-        """Give what one operation missed by its own index, rather than everything the account did since."""
-        assert self._position is not None  # set by resume
-        account = self._watched.account
+    async def _catch_up(self) -> AsyncIterator[M]:
+        """Give what was missed: of one operation by its own index, rather than everything the account did since."""
         # Taken first: what it calls final has its event among those read below, or had it before the token.
-        snapshot = await self._store.snapshot(account, operation, self._watched.index)
-        while events := await self._store.read(account, self._position.seq, CATCH_UP_PAGE, operation):
-            for item in self._tell(events):
-                yield item
+        known = await self._look(self._watched.places)
+        assert self._position is not None  # set by resume
+        while len(self._operations) == 1:
+            after = self._position.seq
+            events = await self._store.read(self._watched.account, after, self._operations[0], recipients=BEHIND)
+            if not events:
+                break
+            for message in self._tell(Page(after, events)):
+                yield message
             if self.ended:
                 return
-        if snapshot and self._is_over(snapshot.operation, snapshot.final):
-            yield self._end(snapshot.operation)
-        elif snapshot and snapshot.position.seq > self._position.seq:
-            self._position = snapshot.position
+        if len(self._operations) == 1 and known.position.seq > self._position.seq:
+            self._position = known.position
+        if self._is_over(known):
+            yield self._end(known.operations)
 
-    async def snapshot(self) -> AsyncIterator[Item]:
-        """Give what is known now, in parts."""
-        if self._watched.operation is None:
+    async def begin(self, *, snapshot: bool) -> deque[M]:
+        """Return what is known now, in parts; without a ``snapshot`` only a bookmark."""
+        if not self._watched.ends:
             self._position = await self._store.position(self._watched.account)
-            yield SnapshotPart(None, (), more=False, token=self._token())
-            return
-        snapshot = await self._store.snapshot(self._watched.account, self._watched.operation, self._watched.index)
-        if snapshot is None or _never_was(snapshot.operation, self._watched, snapshot.final):
-            raise NotFound("there is no such operation or push notification")
-        self._position = snapshot.position
-        wanted = [change for change in snapshot.final if self._watched.wants(change.status)]
-        for first in range(0, max(len(wanted), 1), SNAPSHOT_PAGE):
-            more = first + SNAPSHOT_PAGE < len(wanted)
-            part = wanted[first : first + SNAPSHOT_PAGE]
-            yield SnapshotPart(snapshot.operation, part, more=more, token="" if more else self._token())
-        if self._is_over(snapshot.operation, snapshot.final):
-            yield self._end(snapshot.operation)
+            nothing = SnapshotPart(None, (), more=False, token=self._token())
+            return deque([self._encode(nothing) if snapshot else self.checkpoint()])
+        everyone = None if snapshot and not self._watched.places else self._watched.places
+        known = await self._look(everyone)
+        if any(_never_was(place, known) for place in self._watched.places):
+            raise NotFound("there is no such push notification")
+        self._position = known.position
+        messages = await self._parts(known) if snapshot else deque([self.checkpoint()])
+        if self._is_over(known):
+            messages.append(self._end(known.operations))
+        return messages
 
-    async def follow(self, checkpoint_seconds: float) -> AsyncIterator[Item]:
+    async def _look(self, places: Collection[Place] | None) -> Snapshot:
+        """Take a snapshot with these recipients, and note who is not final in it. Raises ``NotFound``."""
+        known = await self._store.snapshot(self._watched.account, self._operations, places)
+        if known is None:
+            raise NotFound("there is no such operation or push notification")
+        self._known = known.position.seq
+        self._pending = set(self._watched.places) - {(change.operation_id, change.index) for change in known.final}
+        return known
+
+    async def _parts(self, known: Snapshot) -> deque[M]:
+        told = [change for change in known.final if self._watched.wants(change)]
+        parts: deque[M] = deque()
+        for first in range(0, max(len(told), 1), SNAPSHOT_PAGE):
+            more = first + SNAPSHOT_PAGE < len(told)
+            part = told[first : first + SNAPSHOT_PAGE]
+            token = "" if more else self._token()
+            parts.append(self._encode(SnapshotPart(_only(known.operations), part, more=more, token=token)))
+            await asyncio.sleep(0)  # a large snapshot keeps nobody else waiting
+        return parts
+
+    async def follow(self, checkpoint_seconds: float) -> AsyncIterator[M]:
         """Give changes as they come, and a checkpoint after so long without one, until the end."""
         while not self.ended:
-            for item in await self._next(checkpoint_seconds):
-                yield item
+            for message in await self._next(checkpoint_seconds):
+                yield message
 
-    async def _next(self, seconds: float) -> list[Item]:
+    async def _next(self, seconds: float) -> Sequence[M]:
         """Return the next messages. What others do in the account makes none, and does not put the checkpoint off."""
         try:
             async with asyncio.timeout(seconds):
                 while True:
-                    assert self._position is not None  # set by resume or snapshot
-                    if items := self._tell(await self._tail.after(self._position.seq)):
-                        return items
+                    assert self._position is not None  # set by resume or begin
+                    if messages := self._tell(await self._tail.after(self._position.seq)):
+                        return messages
         except TimeoutError:
             return [self.checkpoint()]
 
-    def checkpoint(self) -> Checkpoint:
+    def checkpoint(self) -> M:
         """Return a bookmark of where the stream is."""
-        return Checkpoint(self._token())
+        return self._encode(Checkpoint(self._token()))
 
-    def _tell(self, entries: Sequence[FeedEntry]) -> list[Item]:
-        """Turn entries into messages of whole commits, and move on behind them."""
+    def _tell(self, page: Page) -> Sequence[M]:
+        """Turn entries into messages and move on behind them, with others that watch the same and are as far."""
+        assert self._position is not None  # set by resume or begin
+        if self._watched not in page.told or self._watched.places:
+            messages = [self._encode(item) for item in self._messages(page.entries)]
+            page.told[self._watched] = (messages, self.ended)
+        told, self.ended = page.told[self._watched]
+        self._position = Position(self._position.epoch, page.entries[-1].seq)
+        return told
+
+    def _messages(self, entries: Sequence[FeedEntry]) -> list[Item]:
+        """Make messages of whole commits."""
         items: list[Item] = []
         gathered: list[FeedEntry] = []
         size = 0
         for entry in entries:
-            changed = len(entry.indexes) if isinstance(entry, FeedEvent) else 0
+            changed = len(entry.recipients) if isinstance(entry, FeedEvent) else 0
             if gathered and size + changed > MERGED:
                 items.extend(self._message(gathered))
                 gathered, size = [], 0
             gathered.append(entry)
             size += changed
-        if gathered and not self.ended:
-            items.extend(self._message(gathered))
+        items.extend(self._message(gathered))
         return items
 
     def _message(self, entries: Sequence[FeedEntry]) -> list[Item]:
         if self.ended:
             return []
-        assert self._position is not None  # set by resume or snapshot
+        assert self._position is not None  # set by resume or begin
         self._position = Position(self._position.epoch, entries[-1].seq)
-        recipients: list[tuple[UUID, RecipientChange]] = []
+        recipients: list[RecipientChange] = []
         operations: dict[UUID, Operation] = {}
-        last: Operation | None = None
         for event in entries:
             if isinstance(event, FeedNotice):
                 continue
-            operation = event.operation
-            if self._watched.operation not in (None, operation.operation_id):
-                continue
-            changes = [c for c in event.changes() if self._watched.index in (None, c.index)]
-            if self._watched.index is not None and not changes:
-                continue
-            recipients.extend((operation.operation_id, c) for c in changes if self._watched.wants(c.status))
-            operations[operation.operation_id] = operation
-            if self._watched.operation is not None and (self._watched.index is not None or operation.status.final):
-                last = operation
+            watched = [change for change in event.recipients if self._watched.watches(event, change)]
+            if watched or self._watched.watches_operation(event):
+                operations[event.operation.operation_id] = event.operation
+                recipients.extend(change for change in watched if self._watched.wants(change))
+                self._pending.difference_update((change.operation_id, change.index) for change in watched)
+        notices = [e for e in entries if isinstance(e, FeedNotice) and self._watched.watches_notice(e.notice)]
         items: list[Item] = []
-        notices = self._notices(entries)
         if operations or notices:
             items.append(Changes(recipients, list(operations.values()), self._token(), notices))
-        if last is not None:
-            items.append(self._end(last))
+        if self._are_final(list(operations.values())):
+            self.ended = True
+            items.append(End(_only(list(operations.values())) if len(self._operations) == 1 else None, self._token()))
         return items
 
-    def _notices(self, entries: Sequence[FeedEntry]) -> list[FeedNotice]:
-        """Return those of the account, for who watches all of it."""
-        if self._watched.operation is not None:
-            return []
-        return [entry for entry in entries if isinstance(entry, FeedNotice)]
+    def _are_final(self, changed: Sequence[Operation]) -> bool:
+        """Whether everything that is watched is final, and was told."""
+        if self._watched.places:
+            return not self._pending and self._position is not None and self._position.seq >= self._known
+        return self._watched.operation is not None and any(operation.status.final for operation in changed)
 
-    def _is_over(self, operation: Operation | None, final: Sequence[RecipientChange]) -> bool:
-        if operation is None:
-            return False
-        return bool(final) if self._watched.index is not None else operation.status.final
+    def _is_over(self, known: Snapshot) -> bool:
+        return not self.ended and self._are_final(known.operations)
 
-    def _end(self, operation: Operation | None) -> End:
-        assert operation is not None  # only what has an operation ends
+    def _end(self, operations: Sequence[Operation]) -> M:
         self.ended = True
-        return End(operation, self._token())
+        return self._encode(End(_only(operations), self._token()))
 
     def _token(self) -> str:
-        assert self._position is not None  # set by resume or snapshot
+        assert self._position is not None  # set by resume or begin
         return tokens.encode(self._position, self._watched)
 
 
-def _never_was(operation: Operation | None, watched: Filter, final: Sequence[RecipientChange]) -> bool:
-    """Whether the watched notification does not exist: no such recipient, or one found unaddressable."""
-    if watched.index is None or operation is None:
-        return False
-    unaddressable = any(change.status is Status.UNADDRESSABLE for change in final)
-    return watched.index >= operation.counts.recipients or unaddressable
+def _only(operations: Sequence[Operation]) -> Operation | None:
+    return operations[0] if len(operations) == 1 else None
+
+
+def _never_was(place: Place, known: Snapshot) -> bool:
+    """Whether there is no such push notification: no such recipient, or one found unaddressable."""
+    operation, index = place
+    recipients = next(each.counts.recipients for each in known.operations if each.operation_id == operation)
+    return index >= recipients or any(
+        (change.operation_id, change.index) == place and change.status is Status.UNADDRESSABLE for change in known.final
+    )

@@ -1,7 +1,7 @@
 """Follows the feeds that someone watches: each event is read once per process, whoever many readers it has.
 
-Readers pull from a short ring of recent events. One that falls behind the ring reads for itself, so memory is
-bounded whatever the readers do.
+Readers pull from a short ring of recent pages. One that falls behind the ring reads for itself, a message's worth at a
+time, so memory is bounded whatever the readers do.
 """
 
 from __future__ import annotations
@@ -9,20 +9,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Iterator, Sequence
-from typing import Protocol
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
 from uuid import UUID
 
 import structlog
 
 from server.domain.errors import Unavailable
-from server.domain.feed import FeedEntry, Position, Snapshot
+from server.domain.feed import PAGE_RECIPIENTS, FeedEntry, Place, Position, Snapshot, is_full, recipients_of
 
 log = structlog.get_logger(__name__)
 
-POLL_SECONDS = 1.0  # the net below hints that get lost
-RING = 64  # events kept per watched account; an event holds up to 500 recipients
-PAGE = 64
+POLL_SECONDS: Final = 1.0  # the net below hints that get lost
+RING: Final = 4_000  # recipients, or entries where they have fewer, kept per watched account; at least one page
+BEHIND: Final = 500  # recipients that a reader behind the ring reads at once, or one commit more
 
 
 class FeedStore(Protocol):
@@ -30,8 +31,12 @@ class FeedStore(Protocol):
 
     async def position(self, account: UUID) -> Position: ...
     async def oldest(self, account: UUID) -> int | None: ...
-    async def read(self, account: UUID, after: int, limit: int, operation: UUID | None = None) -> list[FeedEntry]: ...
-    async def snapshot(self, account: UUID, operation: UUID, index: int | None = None) -> Snapshot | None: ...
+    async def read(
+        self, account: UUID, after: int, operation: UUID | None = None, *, recipients: int = PAGE_RECIPIENTS
+    ) -> list[FeedEntry]: ...
+    async def snapshot(
+        self, account: UUID, operations: Sequence[UUID], places: Collection[Place] | None
+    ) -> Snapshot | None: ...
 
 
 class FeedSignal(Protocol):
@@ -46,21 +51,42 @@ class GrownFeeds(Protocol):
     def take_grown(self) -> set[UUID] | None: ...
 
 
+@dataclass(eq=False, slots=True)
+class Page:
+    """Entries behind ``after`` that were read together.
+
+    ``told`` is what readers of one filter made of all of them, for the others that watch the same.
+    """
+
+    after: int
+    entries: Sequence[FeedEntry]
+    told: dict[object, tuple[Sequence[Any], bool]] = field(default_factory=dict)
+
+    @property
+    def weight(self) -> int:
+        return max(recipients_of(self.entries), len(self.entries))
+
+    def behind(self, seq: int) -> Page:
+        """Return what of it is behind ``seq``: all of it where that is where it begins."""
+        return self if seq == self.after else Page(seq, [entry for entry in self.entries if entry.seq > seq])
+
+
 class AccountTail:
     """The end of one account's feed, shared by its readers."""
 
     def __init__(self, store: FeedStore, account: UUID) -> None:
         self._store = store
         self._account = account
-        self._ring: deque[FeedEntry] = deque(maxlen=RING)
+        self._ring: deque[Page] = deque()
+        self._weight = 0  # of what is in the ring
         self._end: int | None = None  # nothing is in the ring before the first reader says where it is
         self._grown = asyncio.Event()
         self._reading = asyncio.Lock()
         self._closed = False
         self.readers = 0
 
-    async def after(self, seq: int) -> Sequence[FeedEntry]:
-        """Return events behind ``seq``, waiting until there is one. Raises ``Unavailable``."""
+    async def after(self, seq: int) -> Page:
+        """Return entries behind ``seq``, waiting until there is one. Raises ``Unavailable``."""
         if self._end is None or seq > self._end:
             self._start_at(seq)
             await self.advance()
@@ -68,9 +94,9 @@ class AccountTail:
             await self._grown.wait()
         if self._closed:
             raise Unavailable("the server is stopping; resume from the last token")
-        if self._ring and self._ring[0].seq <= seq + 1:
-            return [event for event in self._ring if event.seq > seq]
-        return await self._store.read(self._account, seq, PAGE)
+        if self._ring and self._ring[0].after <= seq:
+            return next(page for page in self._ring if page.entries[-1].seq > seq).behind(seq)
+        return Page(seq, await self._store.read(self._account, seq, recipients=BEHIND))
 
     async def advance(self) -> None:
         """Read what is new, if there are readers."""
@@ -80,11 +106,18 @@ class AccountTail:
 
     async def _read_page(self, end: int) -> bool:
         """Return whether there may be more."""
-        events = await self._store.read(self._account, end, PAGE)
-        if events and self._end == end:  # else a reader further on moved the ring meanwhile
-            self._ring.extend(events)
-            self._move_to(events[-1].seq)
-        return len(events) == PAGE
+        entries = await self._store.read(self._account, end)
+        if entries and self._end == end:  # else a reader further on moved the ring meanwhile
+            self._extend(Page(end, entries))
+            self._move_to(entries[-1].seq)
+        return is_full(entries)
+
+    def _extend(self, page: Page) -> None:
+        """Take a page in; the oldest make room."""
+        self._ring.append(page)
+        self._weight += page.weight
+        while self._weight > RING and len(self._ring) > 1:
+            self._weight -= self._ring.popleft().weight
 
     def close(self) -> None:
         """Send the readers away."""
@@ -93,6 +126,7 @@ class AccountTail:
 
     def _start_at(self, seq: int) -> None:
         self._ring.clear()
+        self._weight = 0
         self._move_to(seq)
 
     def _move_to(self, seq: int) -> None:

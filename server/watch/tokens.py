@@ -7,7 +7,7 @@ import hashlib
 import struct
 from uuid import UUID
 
-from server.domain.errors import Invalid, Violation
+from server.domain.errors import TokenExpired, TokenForeign, TokenMalformed
 from server.domain.feed import Filter, Position
 
 _VERSION = 1
@@ -22,12 +22,12 @@ def encode(position: Position, watched: Filter) -> str:
 
 
 def decode(token: str, watched: Filter, now: Position) -> Position:
-    """Return the place behind a token. Raises ``Invalid`` for one that is not ours, not for this stream or feed."""
+    """Return the place behind a token. Raises ``Invalid``, in its kinds, for one that is not of this stream or feed."""
     position, digest = _parse(token)
     if digest != _digest(watched):
-        raise _bad("it belongs to a stream with another scope or other statuses")
+        raise TokenForeign("it belongs to a stream with another scope or another filter")
     if position.epoch != now.epoch or position.seq > now.seq:
-        raise _bad("the feed it belongs to is gone")
+        raise TokenExpired("the feed it belongs to is gone")
     return position
 
 
@@ -35,10 +35,10 @@ def _parse(token: str) -> tuple[Position, bytes]:
     try:
         raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
     except ValueError as error:
-        raise _bad("it is not a token") from error
+        raise TokenMalformed("it is not a token") from error
     body, check = raw[:-_CHECK_BYTES], raw[-_CHECK_BYTES:]
     if len(body) != _LAYOUT.size or check != _check(body) or body[0] != _VERSION:
-        raise _bad("it is not a token")
+        raise TokenMalformed("it is not a token")
     _, epoch, seq, digest = _LAYOUT.unpack(body)
     return Position(UUID(bytes=epoch), seq), digest
 
@@ -47,11 +47,16 @@ def _check(body: bytes) -> bytes:
     return hashlib.sha256(b"pharos resume token" + body).digest()[:_CHECK_BYTES]
 
 
-def _bad(why: str) -> Invalid:
-    return Invalid(Violation("resume_token", why))
-
-
 def _digest(watched: Filter) -> bytes:
     """Return 8 bytes that tell this filter from others."""
-    parts = (watched.account, watched.operation, watched.index, sorted(watched.statuses))
+    parts = (
+        watched.account,
+        watched.operation,
+        sorted(watched.places),
+        watched.user,
+        watched.app_name,
+        sorted(watched.statuses),
+        sorted(watched.providers),
+        sorted(watched.reasons),
+    )
     return hashlib.sha256(repr(parts).encode()).digest()[:8]

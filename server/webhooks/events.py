@@ -1,6 +1,7 @@
 """Entries of the feed as CloudEvents 1.0 in JSON (https://github.com/cloudevents/spec), structured mode.
 
-The same entry makes the same bytes for every attempt. What they hold is named as in REST answers.
+The same entry makes the same bytes for every attempt while its recipients' results are kept. What they hold is named as
+in REST answers.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ from uuid import UUID
 import msgspec
 
 from server.domain import ids
+from server.domain.delivery import DeviceState
 from server.domain.feed import FeedEntry, FeedEvent, FeedNotice
 from server.domain.health import Health
 from server.domain.ids import Kind
-from server.domain.notices import HealthChanged, RemovalsStopped
-from server.domain.operations import Operation, OperationStatus, Status
+from server.domain.notices import DevicesRemoved, HealthChanged, RemovalsStopped
+from server.domain.operations import Operation, OperationStatus, Recipient, Status
 from server.domain.reasons import Reason
 from server.domain.webhooks import EventType, Pending, event_id
 
@@ -56,15 +58,41 @@ def _told(event_type: EventType, entry: FeedEntry) -> tuple[str, Members]:
 
 
 def _recipients(entry: FeedEvent) -> Iterator[Members]:
-    for change in entry.changes():
+    notification_id = ids.notification_encoder(entry.operation.operation_id)
+    for change in entry.recipients:
         recipient: Members = {"recipientIndex": change.index}
         if change.status is not Status.UNADDRESSABLE:
-            notification = ids.notification_uuid(entry.operation.operation_id, change.index)
-            recipient["pushNotificationId"] = ids.encode(Kind.NOTIFICATION, notification)
+            recipient["pushNotificationId"] = notification_id(change.index)
         recipient["status"] = change.status.name
         if change.reason is not Reason.NONE:
             recipient["reason"] = change.reason.name
+        if change.recipient.known:
+            recipient["to"] = _to(change.recipient)
+        if change.devices:
+            recipient["devices"] = [_device(device) for device in change.devices]
         yield recipient
+
+
+def _to(recipient: Recipient) -> Members:
+    if recipient.user_id is not None:
+        return {"userId": ids.encode(Kind.USER, recipient.user_id)}
+    return {"token": recipient.token, "provider": recipient.provider}
+
+
+def _device(device: DeviceState) -> Members:
+    told: Members = {
+        "provider": device.provider.value,
+        "token": device.token,
+        "status": device.status.name,
+        "attempts": device.attempts,
+    }
+    if device.message_id is not None:
+        told["providerMessageId"] = device.message_id
+    if device.status is Status.FAILED:
+        told["error"] = device.reason.name
+        if device.code is not None:
+            told["providerErrorCode"] = device.code
+    return told
 
 
 def _operation(operation: Operation) -> Members:
@@ -107,6 +135,15 @@ def _notice(entry: FeedNotice) -> tuple[str, Members]:
                 "reason": stopped.code,
                 "devices": stopped.devices,
             }
+        case DevicesRemoved() as removed:
+            name = ids.encode(Kind.OPERATION, removed.operation_id)
+            return name, {"operationId": name, "appName": removed.app_name, "devices": list(_removed(removed))}
+
+
+def _removed(removed: DevicesRemoved) -> Iterator[Members]:
+    for device in removed.devices:
+        user = ids.encode(Kind.USER, device.user_id)
+        yield {"userId": user, "provider": device.provider.value, "token": device.token}
 
 
 def _health(health: Health) -> Members:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 from uuid import UUID
 
-from server.domain.feed import FeedEntry, Position
+from server.domain.feed import PAGE_RECIPIENTS, FeedEntry, Position
 from server.domain.webhooks import (
     NOT_KEPT,
     Answer,
@@ -32,7 +32,7 @@ from server.webhooks.signing import signed_headers
 TURN_SECONDS: Final = 20.0  # no attempt begins later; with the last one's 15 seconds it is well below the lease
 MOST_PENDING: Final = 500
 AT_ONCE: Final = 4  # attempts of one webhook
-_PAGE: Final = 100  # entries of the feed
+_PAGE: Final = 1_000  # recipients, or one commit more, that the feed is read on by
 _EVENTS: Final = 2  # that an entry is, at most
 
 
@@ -51,7 +51,9 @@ class Feed(Protocol):
 
     async def position(self, account: UUID) -> Position: ...
     async def oldest(self, account: UUID) -> int | None: ...
-    async def read(self, account: UUID, after: int, limit: int) -> list[FeedEntry]: ...
+    async def read(
+        self, account: UUID, after: int, operation: UUID | None = None, *, recipients: int = PAGE_RECIPIENTS
+    ) -> list[FeedEntry]: ...
 
 
 class Opener(Protocol):
@@ -116,14 +118,24 @@ class TurnRun:
         room = await self._store.room(self._turn, MOST_PENDING)
         if room < _EVENTS:
             return False
-        entries = await self._feed.read(self._turn.account, self._read_to.seq, min(_PAGE, room // _EVENTS))
+        entries = await self._feed.read(self._turn.account, self._read_to.seq, recipients=_PAGE)
         missed = await self._missed(now)  # behind the read: what is there now was there then
         if missed is not None:
             return await self._take_up(now.epoch, missed.seq, [missed])
-        end = entries[-1].seq if entries else now.seq  # no entry: of kinds that only a newer version knows
-        self._entries = {entry.seq: entry for entry in entries}
-        new = [NewDelivery(entry.seq, kind) for entry in entries for kind in types_of(entry) if self._turn.wants(kind)]
+        new = self._fitting(entries, room)
+        end = max(self._entries, default=now.seq)  # no entry: of kinds that only a newer version knows
         return await self._take_up(now.epoch, end, new)
+
+    def _fitting(self, entries: Sequence[FeedEntry], room: int) -> list[NewDelivery]:
+        """Return what is to deliver of as many of the entries as there is room for, and keep those."""
+        self._entries = {}
+        new: list[NewDelivery] = []
+        for entry in entries:
+            if len(new) + _EVENTS > room:
+                break
+            self._entries[entry.seq] = entry
+            new += [NewDelivery(entry.seq, kind) for kind in types_of(entry) if self._turn.wants(kind)]
+        return new
 
     async def _take_up(self, epoch: UUID, seq: int, new: Sequence[NewDelivery]) -> bool:
         """A lost lease is noticed by what comes next, which finds nothing due."""
@@ -155,7 +167,7 @@ class TurnRun:
             return None
         if pending.seq in self._entries:
             return self._entries[pending.seq]
-        found = await self._feed.read(self._turn.account, pending.seq - 1, 1)
+        found = await self._feed.read(self._turn.account, pending.seq - 1, recipients=1)
         return found[0] if found and found[0].seq == pending.seq else None
 
     async def _record(self, due: Sequence[Pending], answers: Sequence[Answer]) -> bool:

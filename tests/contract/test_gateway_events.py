@@ -55,7 +55,7 @@ async def within(work: Awaitable[Any], seconds: float = 10) -> Any:
 
 async def test_each_message_is_one_event(upstream: Upstream) -> None:
     status = delivery_status_pb2.RecipientStatus(
-        operation_id=OPERATION, recipient_index=1, status=types_pb2.DELIVERY_STATUS_FAILED, reason=1
+        operation_id=OPERATION, recipient_index=1, status=types_pb2.DELIVERY_STATUS_FAILED, reason=1, sequence=7
     )
     upstream.answers[RPC] = script(
         Message(snapshot={"operation": operations_pb2.Operation(id="o", status=2)}, resume_token="t0"),
@@ -76,7 +76,7 @@ async def test_each_message_is_one_event(upstream: Upstream) -> None:
             b'event: snapshot\nid: t0\ndata: {"operation":{"id":"o","status":"PROCESSING"},'
             b'"recipients":[],"more":false}\n\n'
             b'event: changes\nid: t1\ndata: {"recipients":[{"operationId":"' + OPERATION.encode() + b'",'
-            b'"recipientIndex":1,"status":"FAILED","reason":"UNREGISTERED"}],"operations":[]}\n\n'
+            b'"recipientIndex":1,"status":"FAILED","reason":"UNREGISTERED","sequence":7}],"operations":[]}\n\n'
             + CHECKPOINT_EVENT
             + b":\n\n"  # a message of a kind that this gateway doesn't know
             b"event: end\nid: t4\ndata: {}\n\n"

@@ -14,11 +14,11 @@ import pytest
 from pharos.push.v1 import delivery_status_pb2, delivery_status_pb2_grpc
 
 from server.api.authentication import Authenticator
-from server.api.delivery_status import DeliveryStatusServicer
+from server.api.delivery_status import DeliveryStatusServicer, message
 from server.api.interceptors import CallInterceptor
 from server.api.server import ApiServer
 from server.domain import ids
-from server.domain.feed import Changes, Filter, Item, RecipientChange
+from server.domain.feed import Changes, Filter, RecipientChange
 from server.domain.ids import Kind
 from server.domain.operations import Status
 from server.domain.reasons import Reason
@@ -35,14 +35,19 @@ class Endless:
         self.given = 0
         self.closed = asyncio.Event()
 
-    async def open(self, watched: Filter, resume_token: str) -> AsyncGenerator[Item, None]:  # noqa: ARG002  # its shape
-        changes = [
-            (OPERATION, RecipientChange(index, Status.SENT, Reason.NONE, datetime.now(UTC))) for index in range(500)
-        ]
+    async def open(
+        self,
+        watched: Filter,  # noqa: ARG002  # its shape, and below
+        resume_token: str,  # noqa: ARG002
+        *,
+        snapshot: bool,  # noqa: ARG002
+    ) -> AsyncGenerator[delivery_status_pb2.WatchDeliveryStatusResponse, None]:
+        now = datetime.now(UTC)
+        changes = [RecipientChange(OPERATION, index, Status.SENT, Reason.NONE, now) for index in range(500)]
         try:
             while True:
                 self.given += 1
-                yield Changes(changes, (), f"token-{self.given}")
+                yield message(Changes(changes, (), f"token-{self.given}"))
         finally:
             self.closed.set()
 

@@ -209,7 +209,7 @@ from job, (values ($4::integer[]), ($5::integer[])) as half (indexes)
 
 -- name: judge_devices
 -- What providers said of devices that were not registered again since: with an environment it is noted, without one the
--- device is dead and removed. Answers the registrations that the removed were in. All are locked first, in one order, so
+-- device is dead and removed. Answers the removed. All are locked first, in one order, so
 -- that two workers with the same devices can't block each other.
 with judged as materialized (
   select d.account_id, d.app_id, d.provider, d.token_hash, judged.environment
@@ -228,7 +228,7 @@ learned as (
 delete from devices d using judged
 where judged.environment is null and d.account_id = judged.account_id and d.app_id = judged.app_id
   and d.provider = judged.provider and d.token_hash = judged.token_hash
-returning d.registration_id
+returning d.registration_id, d.user_id, d.provider, d.token
 
 -- name: lock_registrations
 -- Before looking for empty ones: a registration of a new device waits here, or is seen.

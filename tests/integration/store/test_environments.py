@@ -164,7 +164,7 @@ async def test_a_stop_of_removals_stands_in_the_feed_behind_what_it_came_with(se
     job = await sending.claim_one()
     stop = RemovalsStopped(operation, sending.fcm, "UNREGISTERED", 250)
     await jobs.flush(job, flush_of([sent(0)], notices=[stop]))
-    *_, event, notice = await Feed(sending.database).read(sending.account, 0, 100)
+    *_, event, notice = await Feed(sending.database).read(sending.account, 0)
     assert isinstance(event, FeedEvent)
     assert isinstance(notice, FeedNotice)
     assert (notice.seq, notice.notice) == (event.seq + 1, stop)

@@ -39,7 +39,7 @@ async def _running(database: Database) -> AsyncIterator[Process]:
     hints = Hints(database.dsn)
     tailer = Tailer(Feed(database), hints.feeds, hints)
     tasks = [asyncio.ensure_future(hints.run()), asyncio.ensure_future(tailer.run())]
-    yield Process(hints, StatusStreams(Feed(database), tailer))
+    yield Process(hints, StatusStreams(Feed(database), tailer, lambda item: item))
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks)

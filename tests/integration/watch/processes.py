@@ -19,15 +19,15 @@ class Process:
     """Hints and streams that share them."""
 
     hints: Hints
-    streams: StatusStreams
+    streams: StatusStreams[Item]
 
     async def listening(self) -> None:
         """Return once hints of others are heard."""
         await self.hints.jobs.wait(10)  # rung once it has begun to listen
 
-    def items(self, watched: Filter, token: str = "") -> Any:
+    def items(self, watched: Filter, token: str = "", *, snapshot: bool = True) -> Any:
         """A stream's items, to be closed by who takes them."""
-        return aclosing(self.streams.open(watched, token))  # type: ignore[type-var]  # it is a generator
+        return aclosing(self.streams.open(watched, token, snapshot=snapshot))
 
     async def whole(self, watched: Filter, token: str = "") -> list[Item]:
         """A stream to its end."""
@@ -65,8 +65,6 @@ def told(items: Sequence[Item]) -> list[tuple[UUID, int]]:
     """Operation and index of all recipients that the items tell of."""
     found: list[tuple[UUID, int]] = []
     for item in items:
-        if isinstance(item, Changes):
-            found.extend((operation, change.index) for operation, change in item.recipients)
-        elif isinstance(item, SnapshotPart) and item.operation is not None:
-            found.extend((item.operation.operation_id, change.index) for change in item.recipients)
+        if isinstance(item, Changes | SnapshotPart):
+            found.extend((change.operation_id, change.index) for change in item.recipients)
     return found

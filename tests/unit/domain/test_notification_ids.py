@@ -18,6 +18,7 @@ _indexes = st.integers(min_value=0, max_value=(1 << 14) - 1)
 def test_it_leads_back(operation: UUID, index: int) -> None:
     notification = ids.notification_uuid(operation, index)
     text = ids.encode(Kind.NOTIFICATION, notification)
+    assert ids.notification_encoder(operation)(index) == text
     decoded = ids.decode(Kind.NOTIFICATION, text)
     assert decoded is not None
     assert ids.split_notification(decoded) == (operation, index)

@@ -7,9 +7,10 @@ from uuid import UUID
 
 import pytest
 
-from server.domain.feed import FeedEvent, FeedNotice
-from server.domain.notices import RemovalsStopped
-from server.domain.operations import Counts, Operation, OperationStatus
+from server.domain.feed import FeedEvent, FeedNotice, RecipientChange
+from server.domain.notices import DevicesRemoved, RemovalsStopped
+from server.domain.operations import Counts, Operation, OperationStatus, Status
+from server.domain.reasons import Reason
 from server.domain.webhooks import (
     NOT_KEPT,
     WAITS,
@@ -73,7 +74,8 @@ def test_a_webhook_rests_after_failures_in_a_row_for_some_minutes_at_most() -> N
 
 def _event(status: OperationStatus, *indexes: int) -> FeedEvent:
     operation = Operation(_ID, status, Counts(1, 0, 1, 0, 0), _AT, _AT)
-    return FeedEvent(1, _AT, operation, indexes, bytes(indexes), bytes(indexes))
+    changes = [RecipientChange(_ID, index, Status.SENT, Reason.NONE, _AT, 1) for index in indexes]
+    return FeedEvent(1, _AT, operation, "shop", changes)
 
 
 def test_an_entry_is_the_events_that_happened_in_it() -> None:
@@ -85,6 +87,7 @@ def test_an_entry_is_the_events_that_happened_in_it() -> None:
         EventType.OPERATION_COMPLETED,
     ]
     assert types_of(FeedNotice(1, _AT, RemovalsStopped(_ID, _ID, "X", 3))) == [EventType.REMOVALS_STOPPED]
+    assert types_of(FeedNotice(1, _AT, DevicesRemoved(_ID, "shop", []))) == [EventType.DEVICES_REMOVED]
 
 
 def test_ids_of_events_tell_them_apart_and_have_no_full_stop() -> None:

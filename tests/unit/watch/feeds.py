@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 from server.domain.feed import (
+    PAGE_ENTRIES,
+    PAGE_RECIPIENTS,
     Changes,
     Checkpoint,
     End,
@@ -18,10 +20,12 @@ from server.domain.feed import (
     FeedNotice,
     Filter,
     Item,
+    Place,
     Position,
     RecipientChange,
     Snapshot,
     SnapshotPart,
+    recipients_of,
 )
 from server.domain.notices import Notice
 from server.domain.operations import Counts, Operation, OperationStatus, Status
@@ -43,6 +47,7 @@ class MemoryFeed:
     operations: dict[UUID, Operation] = field(default_factory=dict)
     forgotten: int = 0  # events that retention took
     read_events: int = 0
+    asked: list[int] = field(default_factory=list)  # recipients, by each read
     broken: list[Exception] = field(default_factory=list)
 
     def operation(self, recipients: int) -> UUID:
@@ -63,9 +68,8 @@ class MemoryFeed:
         made = Operation(operation, state, counts, _NOW, _NOW)
         self.operations[operation] = made
         seq = self.forgotten + len(self.events) + 1
-        self.events.append(
-            FeedEvent(seq, _NOW, made, indexes, bytes([status] * len(indexes)), bytes([Reason.NONE] * len(indexes)))
-        )
+        changes = [RecipientChange(operation, index, status, Reason.NONE, _NOW, seq) for index in indexes]
+        self.events.append(FeedEvent(seq, _NOW, made, "shop", changes))
 
     def notice(self, notice: Notice) -> None:
         """Let something happen to the account."""
@@ -83,26 +87,33 @@ class MemoryFeed:
         assert account == self.account
         return self.events[0].seq if self.events else None
 
-    async def read(self, account: UUID, after: int, limit: int, operation: UUID | None = None) -> list[FeedEntry]:
+    async def read(
+        self, account: UUID, after: int, operation: UUID | None = None, *, recipients: int = PAGE_RECIPIENTS
+    ) -> list[FeedEntry]:
         assert account == self.account
+        self.asked.append(recipients)
         await asyncio.sleep(0)
         if self.broken:
             raise self.broken.pop()
-        found = [e for e in self.events if e.seq > after and (operation is None or _is_of(operation, e))][:limit]
+        found = [e for e in self.events if e.seq > after and (operation is None or _is_of(operation, e))]
+        found = found[:PAGE_ENTRIES]
+        found = found[: next((n for n in range(1, len(found)) if recipients_of(found[:n]) >= recipients), len(found))]
         self.read_events += len(found)
         return found
 
-    async def snapshot(self, account: UUID, operation: UUID, index: int | None = None) -> Snapshot | None:
-        if account != self.account or operation not in self.operations:
+    async def snapshot(
+        self, account: UUID, operations: Sequence[UUID], places: Collection[Place] | None
+    ) -> Snapshot | None:
+        if account != self.account or not all(operation in self.operations for operation in operations):
             return None
         final = [
             change
             for event in self.events
-            if isinstance(event, FeedEvent) and event.operation.operation_id == operation
-            for change in event.changes()
-            if index in (None, change.index)
+            if isinstance(event, FeedEvent) and event.operation.operation_id in operations
+            for change in event.recipients
+            if places is None or (change.operation_id, change.index) in places
         ]
-        return Snapshot(await self.position(account), self.operations[operation], final)
+        return Snapshot(await self.position(account), [self.operations[each] for each in operations], final)
 
 
 def _is_of(operation: UUID, entry: FeedEntry) -> bool:
@@ -132,17 +143,19 @@ class Watching:
     feed: MemoryFeed
     hints: Hints
     tailer: Tailer
-    streams: StatusStreams
+    streams: StatusStreams[Item]
 
     def grow(self) -> None:
         self.hints.ring(self.feed.account)
 
     def filter(self, operation: UUID | None = None, index: int | None = None, *statuses: Status) -> Filter:
-        return Filter(self.feed.account, operation, index, frozenset(statuses))
+        if operation is None or index is None:
+            return Filter(self.feed.account, operation, statuses=frozenset(statuses))
+        return Filter(self.feed.account, places=frozenset({(operation, index)}), statuses=frozenset(statuses))
 
     @asynccontextmanager
     async def reader(self, watched: Filter, token: str = "") -> AsyncIterator[Reader]:
-        async with aclosing(self.streams.open(watched, token)) as items:  # type: ignore[type-var]  # a generator
+        async with aclosing(self.streams.open(watched, token)) as items:
             yield Reader(items)
 
     async def all(self, watched: Filter, token: str = "") -> list[Item]:
@@ -157,7 +170,7 @@ async def watching(feed: MemoryFeed | None = None, checkpoint_seconds: float = 6
     tailer = Tailer(feed, hints.feeds, hints)
     running = asyncio.ensure_future(tailer.run())
     try:
-        yield Watching(feed, hints, tailer, StatusStreams(feed, tailer, checkpoint_seconds))
+        yield Watching(feed, hints, tailer, StatusStreams(feed, tailer, lambda item: item, checkpoint_seconds))
     finally:
         running.cancel()
         await asyncio.wait([running])
@@ -179,7 +192,7 @@ class Reader:
         while len(found) < count:
             item = await self.next()
             if isinstance(item, Changes):
-                found.extend((operation, change.index) for operation, change in item.recipients)
+                found.extend((change.operation_id, change.index) for change in item.recipients)
         return found
 
 
@@ -194,10 +207,8 @@ def told(items: Sequence[Item]) -> list[tuple[int, Status]]:
     found: list[RecipientChange] = []
     for item in items:
         match item:
-            case SnapshotPart():
+            case SnapshotPart() | Changes():
                 found.extend(item.recipients)
-            case Changes():
-                found.extend(change for _, change in item.recipients)
             case Checkpoint() | End():
                 pass
     return [(change.index, change.status) for change in found]

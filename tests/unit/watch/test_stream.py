@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection, Sequence
 from uuid import UUID, uuid4
 
 import pytest
 
 from server.domain.credentials import CredentialType
 from server.domain.errors import Invalid, NotFound, Unavailable
-from server.domain.feed import Changes, Checkpoint, End, Item, Snapshot, SnapshotPart
+from server.domain.feed import Changes, Checkpoint, End, Item, Place, Snapshot, SnapshotPart
 from server.domain.health import Health, HealthState
 from server.domain.notices import HealthChanged, RemovalsStopped
 from server.domain.operations import OperationStatus, Status
@@ -209,9 +210,11 @@ async def test_i13_filtered_other_statuses_are_left_out_and_the_end_is_not() -> 
 
 async def test_i13_unique_what_is_committed_while_a_resume_catches_up_is_told_once() -> None:
     class _Growing(MemoryFeed):
-        async def snapshot(self, account: UUID, operation: UUID, index: int | None = None) -> Snapshot | None:
-            before = await super().snapshot(account, operation, index)
-            self.change(operation, before.operation.counts.sent if before and before.operation else 0)
+        async def snapshot(
+            self, account: UUID, operations: Sequence[UUID], places: Collection[Place] = ()
+        ) -> Snapshot | None:
+            before = await super().snapshot(account, operations, places)
+            self.change(operations[0], before.operations[0].counts.sent if before else 0)
             return before
 
     async with watching(_Growing()) as w:

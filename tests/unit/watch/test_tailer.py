@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from contextlib import AsyncExitStack
 
 import pytest
 
 from server.domain.errors import Unavailable
-from server.domain.feed import Changes
+from server.domain.feed import PAGE_ENTRIES, Changes
+from server.domain.operations import Status
 from server.watch import tailer
+from server.watch.tailer import BEHIND, Page
 from tests.unit.watch.feeds import settled, watching
 
 
@@ -45,6 +48,27 @@ async def test_a_slow_reader_reads_for_itself_and_loses_nothing() -> None:
         assert await slow.changes(1_000) == [(operation, n) for n in range(1_000)]
 
 
+async def test_readers_that_watch_the_same_get_the_same_messages() -> None:
+    """Made once, however many there are."""
+    async with watching() as w:
+        operation = w.feed.operation(100)
+        async with (
+            w.reader(w.filter()) as one,
+            w.reader(w.filter()) as two,
+            w.reader(w.filter(None, None, Status.FAILED)) as other,
+        ):
+            for reader in (one, two, other):
+                await reader.next()
+            waiting = [asyncio.ensure_future(reader.next()) for reader in (one, two, other)]
+            await settled()
+            w.feed.change(operation, *range(100))
+            w.grow()
+            first, second, third = await asyncio.gather(*waiting)
+        assert first is second
+        assert isinstance(third, Changes)
+        assert third.recipients == []
+
+
 async def test_i14_what_is_kept_for_readers_is_bounded() -> None:
     async with watching() as w, w.reader(w.filter()) as reader:
         await reader.next()
@@ -55,8 +79,31 @@ async def test_i14_what_is_kept_for_readers_is_bounded() -> None:
             w.feed.change(operation, n)
         with w.tailer.tail(w.feed.account) as tail:
             await tail.advance()
-            assert len(tail._ring) == tailer.RING  # noqa: SLF001 - nobody else can see how much is kept
+            kept = sum(len(page.entries) for page in tail._ring)  # noqa: SLF001 - nobody else can see how much is kept
+            assert tailer.RING - PAGE_ENTRIES < kept <= tailer.RING
         assert isinstance(await waiting, Changes)
+
+
+async def test_i14_who_catches_up_holds_a_message_at_a_time_and_leaves_nothing_behind() -> None:
+    """However slowly it takes them: entries and messages go with it, also in an account where nothing happens."""
+    async with watching() as w:
+        operation = w.feed.operation(10_000)
+        async with w.reader(w.filter()) as early:
+            token = (await early.next()).token
+        for first in range(0, 10_000, 500):
+            w.feed.change(operation, *range(first, first + 500))
+        async with w.reader(w.filter()) as other, w.reader(w.filter(), token) as behind:
+            await other.next()
+            waiting = asyncio.ensure_future(other.next())  # holds the ring at the end
+            await settled()
+            w.feed.asked.clear()
+            assert await behind.changes(10_000) == [(operation, n) for n in range(10_000)]
+            assert w.feed.asked == [BEHIND] * 20
+            gc.collect()
+            pages = [each for each in gc.get_objects() if isinstance(each, Page)]
+            assert len(pages) <= 1, "the last that it read, or none"
+            waiting.cancel()
+            await asyncio.wait([waiting])
 
 
 async def test_i14_an_account_that_nobody_watches_is_forgotten() -> None:

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from server.domain.errors import Invalid
 from server.domain.feed import Filter, Position
 from server.domain.operations import Status
+from server.domain.pushes import Provider
+from server.domain.reasons import Reason
 from server.watch import tokens
 
 _seqs = st.integers(min_value=0, max_value=(1 << 63) - 1)
@@ -19,8 +21,12 @@ _filters = st.builds(
     Filter,
     account=st.uuids(),
     operation=st.none() | st.uuids(),
-    index=st.none() | st.integers(0, 9_999),
+    places=st.frozensets(st.tuples(st.uuids(), st.integers(0, 9_999)), max_size=3),
+    user=st.none() | st.uuids(),
+    app_name=st.none() | st.text(max_size=9),
     statuses=st.frozensets(st.sampled_from(Status)),
+    providers=st.frozensets(st.sampled_from(Provider)),
+    reasons=st.frozensets(st.sampled_from(Reason)),
 )
 
 

@@ -28,10 +28,11 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from pharos.push.v1 import credentials_pb2 as pharos_dot_push_dot_v1_dot_credentials__pb2
 from pharos.push.v1 import operations_pb2 as pharos_dot_push_dot_v1_dot_operations__pb2
 from pharos.push.v1 import options_pb2 as pharos_dot_push_dot_v1_dot_options__pb2
+from pharos.push.v1 import push_notifications_pb2 as pharos_dot_push_dot_v1_dot_push__notifications__pb2
 from pharos.push.v1 import types_pb2 as pharos_dot_push_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$pharos/push/v1/delivery_status.proto\x12\x0epharos.push.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a pharos/push/v1/credentials.proto\x1a\x1fpharos/push/v1/operations.proto\x1a\x1cpharos/push/v1/options.proto\x1a\x1apharos/push/v1/types.proto\"\xd2\x02\n\x1aWatchDeliveryStatusRequest\x12Q\n\x0coperation_id\x18\x01 \x01(\tB9\xbaH6r422^comms_operation_[0-7][a-hjkmnpqrstv-z0-9]{25,34}$H\x00\x12`\n\x14push_notification_id\x18\x02 \x01(\tB@\xbaH=r;29^comms_pushnotification_[0-7][a-hjkmnpqrstv-z0-9]{25,34}$H\x00\x12\x43\n\x08statuses\x18\x03 \x03(\x0e\x32\x1e.pharos.push.v1.DeliveryStatusB\x11\xbaH\x0e\x92\x01\x0b\x10\n\"\x07\x82\x01\x04\x10\x01 \x00\x12\x31\n\x0cresume_token\x18\x04 \x01(\tB\x1b\xbaH\x05r\x03\x18\x80\x08\xa2\xd4\x18\x0f\"\rLast-Event-IDB\x07\n\x05scope\"\x87\x02\n\x0fRecipientStatus\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12\x17\n\x0frecipient_index\x18\x02 \x01(\x05\x12$\n\x14push_notification_id\x18\x03 \x01(\tB\x06\xa2\xd4\x18\x02(\x01\x12\x36\n\x06status\x18\x04 \x01(\x0e\x32\x1e.pharos.push.v1.DeliveryStatusB\x06\xbaH\x03\xc8\x01\x01\x12.\n\x06reason\x18\x05 \x01(\x0e\x32\x1e.pharos.push.v1.DeliveryReason\x12\x37\n\x0boccurred_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\"\x81\x01\n\x0eStatusSnapshot\x12,\n\toperation\x18\x01 \x01(\x0b\x32\x19.pharos.push.v1.Operation\x12\x33\n\nrecipients\x18\x02 \x03(\x0b\x32\x1f.pharos.push.v1.RecipientStatus\x12\x0c\n\x04more\x18\x03 \x01(\x08\"\x81\x02\n\rStatusChanges\x12\x33\n\nrecipients\x18\x01 \x03(\x0b\x32\x1f.pharos.push.v1.RecipientStatus\x12-\n\noperations\x18\x02 \x03(\x0b\x32\x19.pharos.push.v1.Operation\x12I\n\x11\x63redential_health\x18\x03 \x03(\x0b\x32&.pharos.push.v1.CredentialHealthChangeB\x06\xa2\xd4\x18\x02(\x01\x12\x41\n\x10removals_stopped\x18\x04 \x03(\x0b\x32\x1f.pharos.push.v1.RemovalsStoppedB\x06\xa2\xd4\x18\x02(\x01\"\xec\x01\n\x16\x43redentialHealthChange\x12\x15\n\rcredential_id\x18\x01 \x01(\t\x12\x10\n\x08\x61pp_name\x18\x02 \x01(\t\x12?\n\x0f\x63redential_type\x18\x03 \x01(\x0e\x32\x1e.pharos.push.v1.CredentialTypeB\x06\xbaH\x03\xc8\x01\x01\x12\x38\n\x06health\x18\x04 \x01(\x0b\x32 .pharos.push.v1.CredentialHealthB\x06\xbaH\x03\xc8\x01\x01\x12.\n\x02\x61t\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\"\x8f\x01\n\x0fRemovalsStopped\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12\x15\n\rcredential_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07\x64\x65vices\x18\x04 \x01(\x05\x12.\n\x02\x61t\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\"B\n\x10StatusCheckpoint\x12.\n\x02\x61t\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\"A\n\tStatusEnd\x12\x34\n\toperation\x18\x01 \x01(\x0b\x32\x19.pharos.push.v1.OperationB\x06\xbaH\x03\xc8\x01\x01\"\x86\x02\n\x1bWatchDeliveryStatusResponse\x12\x32\n\x08snapshot\x18\x01 \x01(\x0b\x32\x1e.pharos.push.v1.StatusSnapshotH\x00\x12\x30\n\x07\x63hanges\x18\x02 \x01(\x0b\x32\x1d.pharos.push.v1.StatusChangesH\x00\x12\x36\n\ncheckpoint\x18\x03 \x01(\x0b\x32 .pharos.push.v1.StatusCheckpointH\x00\x12(\n\x03\x65nd\x18\x04 \x01(\x0b\x32\x19.pharos.push.v1.StatusEndH\x00\x12\x14\n\x0cresume_token\x18\x05 \x01(\tB\t\n\x07message2\xfc\x01\n\x15\x44\x65liveryStatusService\x12\xe2\x01\n\x13WatchDeliveryStatus\x12*.pharos.push.v1.WatchDeliveryStatusRequest\x1a+.pharos.push.v1.WatchDeliveryStatusResponse\"p\xa2\xd4\x18\x0e\x1a\x0cresume_token\x82\xd3\xe4\x93\x02X\x12\x36/v1/PushNotifications/Operations/{operation_id}/EventsZ\x1e\x12\x1c/v1/PushNotifications/Events0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$pharos/push/v1/delivery_status.proto\x12\x0epharos.push.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a pharos/push/v1/credentials.proto\x1a\x1fpharos/push/v1/operations.proto\x1a\x1cpharos/push/v1/options.proto\x1a\'pharos/push/v1/push_notifications.proto\x1a\x1apharos/push/v1/types.proto\"\xc4\x07\n\x1aWatchDeliveryStatusRequest\x12Q\n\x0coperation_id\x18\x01 \x01(\tB9\xbaH6r422^comms_operation_[0-7][a-hjkmnpqrstv-z0-9]{25,34}$H\x00\x12`\n\x14push_notification_id\x18\x02 \x01(\tB@\xbaH=r;29^comms_pushnotification_[0-7][a-hjkmnpqrstv-z0-9]{25,34}$H\x00\x12\\\n\x07user_id\x18\x05 \x01(\tBI\xbaHFrD2B^comms_(?:pushnotification)?user_[0-7][a-hjkmnpqrstv-z0-9]{25,34}$H\x00\x12\x1e\n\x08\x61pp_name\x18\x06 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02H\x00\x12\x66\n\x15push_notification_ids\x18\x07 \x03(\tBG\xbaHD\x92\x01\x41\x10\x64\"=r;29^comms_pushnotification_[0-7][a-hjkmnpqrstv-z0-9]{25,34}$\x12\x43\n\x08statuses\x18\x03 \x03(\x0e\x32\x1e.pharos.push.v1.DeliveryStatusB\x11\xbaH\x0e\x92\x01\x0b\x10\n\"\x07\x82\x01\x04\x10\x01 \x00\x12>\n\tproviders\x18\x08 \x03(\x0e\x32\x18.pharos.push.v1.ProviderB\x11\xbaH\x0e\x92\x01\x0b\x10\x02\"\x07\x82\x01\x04\x10\x01 \x00\x12\x42\n\x07reasons\x18\t \x03(\x0e\x32\x1e.pharos.push.v1.DeliveryReasonB\x11\xbaH\x0e\x92\x01\x0b\x10\x14\"\x07\x82\x01\x04\x10\x01 \x00\x12\x15\n\x08snapshot\x18\n \x01(\x08H\x01\x88\x01\x01\x12\x31\n\x0cresume_token\x18\x04 \x01(\tB\x1b\xbaH\x05r\x03\x18\x80\x08\xa2\xd4\x18\x0f\"\rLast-Event-ID:\xe1\x01\xbaH\xdd\x01\x1a\xda\x01\n\x0bwatch.scope\x12\x39watch these push notifications or another scope, not both\x1a\x8f\x01size(this.push_notification_ids) == 0 || !(has(this.operation_id) || has(this.push_notification_id) || has(this.user_id) || has(this.app_name))B\x07\n\x05scopeB\x0b\n\t_snapshot\"\xff\x02\n\x0fRecipientStatus\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12\x17\n\x0frecipient_index\x18\x02 \x01(\x05\x12$\n\x14push_notification_id\x18\x03 \x01(\tB\x06\xa2\xd4\x18\x02(\x01\x12\x36\n\x06status\x18\x04 \x01(\x0e\x32\x1e.pharos.push.v1.DeliveryStatusB\x06\xbaH\x03\xc8\x01\x01\x12.\n\x06reason\x18\x05 \x01(\x0e\x32\x1e.pharos.push.v1.DeliveryReason\x12\x37\n\x0boccurred_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\x12%\n\x02to\x18\x07 \x01(\x0b\x32\x19.pharos.push.v1.Recipient\x12\x35\n\x07\x64\x65vices\x18\x08 \x03(\x0b\x32\x1c.pharos.push.v1.DeviceResultB\x06\xa2\xd4\x18\x02(\x01\x12\x18\n\x08sequence\x18\t \x01(\x03\x42\x06\xa2\xd4\x18\x02(\x01\"\x81\x01\n\x0eStatusSnapshot\x12,\n\toperation\x18\x01 \x01(\x0b\x32\x19.pharos.push.v1.Operation\x12\x33\n\nrecipients\x18\x02 \x03(\x0b\x32\x1f.pharos.push.v1.RecipientStatus\x12\x0c\n\x04more\x18\x03 \x01(\x08\"\xc2\x02\n\rStatusChanges\x12\x33\n\nrecipients\x18\x01 \x03(\x0b\x32\x1f.pharos.push.v1.RecipientStatus\x12-\n\noperations\x18\x02 \x03(\x0b\x32\x19.pharos.push.v1.Operation\x12I\n\x11\x63redential_health\x18\x03 \x03(\x0b\x32&.pharos.push.v1.CredentialHealthChangeB\x06\xa2\xd4\x18\x02(\x01\x12\x41\n\x10removals_stopped\x18\x04 \x03(\x0b\x32\x1f.pharos.push.v1.RemovalsStoppedB\x06\xa2\xd4\x18\x02(\x01\x12?\n\x0f\x64\x65vices_removed\x18\x05 \x03(\x0b\x32\x1e.pharos.push.v1.DevicesRemovedB\x06\xa2\xd4\x18\x02(\x01\"\xec\x01\n\x16\x43redentialHealthChange\x12\x15\n\rcredential_id\x18\x01 \x01(\t\x12\x10\n\x08\x61pp_name\x18\x02 \x01(\t\x12?\n\x0f\x63redential_type\x18\x03 \x01(\x0e\x32\x1e.pharos.push.v1.CredentialTypeB\x06\xbaH\x03\xc8\x01\x01\x12\x38\n\x06health\x18\x04 \x01(\x0b\x32 .pharos.push.v1.CredentialHealthB\x06\xbaH\x03\xc8\x01\x01\x12.\n\x02\x61t\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\"\x8f\x01\n\x0fRemovalsStopped\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12\x15\n\rcredential_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07\x64\x65vices\x18\x04 \x01(\x05\x12.\n\x02\x61t\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\"\x98\x01\n\x0e\x44\x65vicesRemoved\x12\x14\n\x0coperation_id\x18\x01 \x01(\t\x12\x10\n\x08\x61pp_name\x18\x02 \x01(\t\x12.\n\x07\x64\x65vices\x18\x03 \x03(\x0b\x32\x1d.pharos.push.v1.RemovedDevice\x12.\n\x02\x61t\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\"c\n\rRemovedDevice\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x32\n\x08provider\x18\x02 \x01(\x0e\x32\x18.pharos.push.v1.ProviderB\x06\xbaH\x03\xc8\x01\x01\x12\r\n\x05token\x18\x03 \x01(\t\"B\n\x10StatusCheckpoint\x12.\n\x02\x61t\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\"9\n\tStatusEnd\x12,\n\toperation\x18\x01 \x01(\x0b\x32\x19.pharos.push.v1.Operation\"\x86\x02\n\x1bWatchDeliveryStatusResponse\x12\x32\n\x08snapshot\x18\x01 \x01(\x0b\x32\x1e.pharos.push.v1.StatusSnapshotH\x00\x12\x30\n\x07\x63hanges\x18\x02 \x01(\x0b\x32\x1d.pharos.push.v1.StatusChangesH\x00\x12\x36\n\ncheckpoint\x18\x03 \x01(\x0b\x32 .pharos.push.v1.StatusCheckpointH\x00\x12(\n\x03\x65nd\x18\x04 \x01(\x0b\x32\x19.pharos.push.v1.StatusEndH\x00\x12\x14\n\x0cresume_token\x18\x05 \x01(\tB\t\n\x07message2\xfc\x01\n\x15\x44\x65liveryStatusService\x12\xe2\x01\n\x13WatchDeliveryStatus\x12*.pharos.push.v1.WatchDeliveryStatusRequest\x1a+.pharos.push.v1.WatchDeliveryStatusResponse\"p\xa2\xd4\x18\x0e\x1a\x0cresume_token\x82\xd3\xe4\x93\x02X\x12\x36/v1/PushNotifications/Operations/{operation_id}/EventsZ\x1e\x12\x1c/v1/PushNotifications/Events0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,20 +43,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WATCHDELIVERYSTATUSREQUEST'].fields_by_name['operation_id']._serialized_options = b'\272H6r422^comms_operation_[0-7][a-hjkmnpqrstv-z0-9]{25,34}$'
   _globals['_WATCHDELIVERYSTATUSREQUEST'].fields_by_name['push_notification_id']._loaded_options = None
   _globals['_WATCHDELIVERYSTATUSREQUEST'].fields_by_name['push_notification_id']._serialized_options = b'\272H=r;29^comms_pushnotification_[0-7][a-hjkmnpqrstv-z0-9]{25,34}$'
+  _globals['_WATCHDELIVERYSTATUSREQUEST'].fields_by_name['user_id']._loaded_options = None
+  _globals['_WATCHDELIVERYSTATUSREQUEST'].fields_by_name['user_id']._serialized_options = b'\272HFrD2B^comms_(?:pushnotification)?user_[0-7][a-hjkmnpqrstv-z0-9]{25,34}$'
+  _globals['_WATCHDELIVERYSTATUSREQUEST'].fields_by_name['app_name']._loaded_options = None
+  _globals['_WATCHDELIVERYSTATUSREQUEST'].fields_by_name['app_name']._serialized_options = b'\272H\007r\005\020\001\030\200\002'
+  _globals['_WATCHDELIVERYSTATUSREQUEST'].fields_by_name['push_notification_ids']._loaded_options = None
+  _globals['_WATCHDELIVERYSTATUSREQUEST'].fields_by_name['push_notification_ids']._serialized_options = b'\272HD\222\001A\020d\"=r;29^comms_pushnotification_[0-7][a-hjkmnpqrstv-z0-9]{25,34}$'
   _globals['_WATCHDELIVERYSTATUSREQUEST'].fields_by_name['statuses']._loaded_options = None
   _globals['_WATCHDELIVERYSTATUSREQUEST'].fields_by_name['statuses']._serialized_options = b'\272H\016\222\001\013\020\n\"\007\202\001\004\020\001 \000'
+  _globals['_WATCHDELIVERYSTATUSREQUEST'].fields_by_name['providers']._loaded_options = None
+  _globals['_WATCHDELIVERYSTATUSREQUEST'].fields_by_name['providers']._serialized_options = b'\272H\016\222\001\013\020\002\"\007\202\001\004\020\001 \000'
+  _globals['_WATCHDELIVERYSTATUSREQUEST'].fields_by_name['reasons']._loaded_options = None
+  _globals['_WATCHDELIVERYSTATUSREQUEST'].fields_by_name['reasons']._serialized_options = b'\272H\016\222\001\013\020\024\"\007\202\001\004\020\001 \000'
   _globals['_WATCHDELIVERYSTATUSREQUEST'].fields_by_name['resume_token']._loaded_options = None
   _globals['_WATCHDELIVERYSTATUSREQUEST'].fields_by_name['resume_token']._serialized_options = b'\272H\005r\003\030\200\010\242\324\030\017\"\rLast-Event-ID'
+  _globals['_WATCHDELIVERYSTATUSREQUEST']._loaded_options = None
+  _globals['_WATCHDELIVERYSTATUSREQUEST']._serialized_options = b'\272H\335\001\032\332\001\n\013watch.scope\0229watch these push notifications or another scope, not both\032\217\001size(this.push_notification_ids) == 0 || !(has(this.operation_id) || has(this.push_notification_id) || has(this.user_id) || has(this.app_name))'
   _globals['_RECIPIENTSTATUS'].fields_by_name['push_notification_id']._loaded_options = None
   _globals['_RECIPIENTSTATUS'].fields_by_name['push_notification_id']._serialized_options = b'\242\324\030\002(\001'
   _globals['_RECIPIENTSTATUS'].fields_by_name['status']._loaded_options = None
   _globals['_RECIPIENTSTATUS'].fields_by_name['status']._serialized_options = b'\272H\003\310\001\001'
   _globals['_RECIPIENTSTATUS'].fields_by_name['occurred_at']._loaded_options = None
   _globals['_RECIPIENTSTATUS'].fields_by_name['occurred_at']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_RECIPIENTSTATUS'].fields_by_name['devices']._loaded_options = None
+  _globals['_RECIPIENTSTATUS'].fields_by_name['devices']._serialized_options = b'\242\324\030\002(\001'
+  _globals['_RECIPIENTSTATUS'].fields_by_name['sequence']._loaded_options = None
+  _globals['_RECIPIENTSTATUS'].fields_by_name['sequence']._serialized_options = b'\242\324\030\002(\001'
   _globals['_STATUSCHANGES'].fields_by_name['credential_health']._loaded_options = None
   _globals['_STATUSCHANGES'].fields_by_name['credential_health']._serialized_options = b'\242\324\030\002(\001'
   _globals['_STATUSCHANGES'].fields_by_name['removals_stopped']._loaded_options = None
   _globals['_STATUSCHANGES'].fields_by_name['removals_stopped']._serialized_options = b'\242\324\030\002(\001'
+  _globals['_STATUSCHANGES'].fields_by_name['devices_removed']._loaded_options = None
+  _globals['_STATUSCHANGES'].fields_by_name['devices_removed']._serialized_options = b'\242\324\030\002(\001'
   _globals['_CREDENTIALHEALTHCHANGE'].fields_by_name['credential_type']._loaded_options = None
   _globals['_CREDENTIALHEALTHCHANGE'].fields_by_name['credential_type']._serialized_options = b'\272H\003\310\001\001'
   _globals['_CREDENTIALHEALTHCHANGE'].fields_by_name['health']._loaded_options = None
@@ -64,30 +83,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREDENTIALHEALTHCHANGE'].fields_by_name['at']._serialized_options = b'\272H\003\310\001\001'
   _globals['_REMOVALSSTOPPED'].fields_by_name['at']._loaded_options = None
   _globals['_REMOVALSSTOPPED'].fields_by_name['at']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_DEVICESREMOVED'].fields_by_name['at']._loaded_options = None
+  _globals['_DEVICESREMOVED'].fields_by_name['at']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_REMOVEDDEVICE'].fields_by_name['provider']._loaded_options = None
+  _globals['_REMOVEDDEVICE'].fields_by_name['provider']._serialized_options = b'\272H\003\310\001\001'
   _globals['_STATUSCHECKPOINT'].fields_by_name['at']._loaded_options = None
   _globals['_STATUSCHECKPOINT'].fields_by_name['at']._serialized_options = b'\272H\003\310\001\001'
-  _globals['_STATUSEND'].fields_by_name['operation']._loaded_options = None
-  _globals['_STATUSEND'].fields_by_name['operation']._serialized_options = b'\272H\003\310\001\001'
   _globals['_DELIVERYSTATUSSERVICE'].methods_by_name['WatchDeliveryStatus']._loaded_options = None
   _globals['_DELIVERYSTATUSSERVICE'].methods_by_name['WatchDeliveryStatus']._serialized_options = b'\242\324\030\016\032\014resume_token\202\323\344\223\002X\0226/v1/PushNotifications/Operations/{operation_id}/EventsZ\036\022\034/v1/PushNotifications/Events'
-  _globals['_WATCHDELIVERYSTATUSREQUEST']._serialized_start=274
-  _globals['_WATCHDELIVERYSTATUSREQUEST']._serialized_end=612
-  _globals['_RECIPIENTSTATUS']._serialized_start=615
-  _globals['_RECIPIENTSTATUS']._serialized_end=878
-  _globals['_STATUSSNAPSHOT']._serialized_start=881
-  _globals['_STATUSSNAPSHOT']._serialized_end=1010
-  _globals['_STATUSCHANGES']._serialized_start=1013
-  _globals['_STATUSCHANGES']._serialized_end=1270
-  _globals['_CREDENTIALHEALTHCHANGE']._serialized_start=1273
-  _globals['_CREDENTIALHEALTHCHANGE']._serialized_end=1509
-  _globals['_REMOVALSSTOPPED']._serialized_start=1512
-  _globals['_REMOVALSSTOPPED']._serialized_end=1655
-  _globals['_STATUSCHECKPOINT']._serialized_start=1657
-  _globals['_STATUSCHECKPOINT']._serialized_end=1723
-  _globals['_STATUSEND']._serialized_start=1725
-  _globals['_STATUSEND']._serialized_end=1790
-  _globals['_WATCHDELIVERYSTATUSRESPONSE']._serialized_start=1793
-  _globals['_WATCHDELIVERYSTATUSRESPONSE']._serialized_end=2055
-  _globals['_DELIVERYSTATUSSERVICE']._serialized_start=2058
-  _globals['_DELIVERYSTATUSSERVICE']._serialized_end=2310
+  _globals['_WATCHDELIVERYSTATUSREQUEST']._serialized_start=315
+  _globals['_WATCHDELIVERYSTATUSREQUEST']._serialized_end=1279
+  _globals['_RECIPIENTSTATUS']._serialized_start=1282
+  _globals['_RECIPIENTSTATUS']._serialized_end=1665
+  _globals['_STATUSSNAPSHOT']._serialized_start=1668
+  _globals['_STATUSSNAPSHOT']._serialized_end=1797
+  _globals['_STATUSCHANGES']._serialized_start=1800
+  _globals['_STATUSCHANGES']._serialized_end=2122
+  _globals['_CREDENTIALHEALTHCHANGE']._serialized_start=2125
+  _globals['_CREDENTIALHEALTHCHANGE']._serialized_end=2361
+  _globals['_REMOVALSSTOPPED']._serialized_start=2364
+  _globals['_REMOVALSSTOPPED']._serialized_end=2507
+  _globals['_DEVICESREMOVED']._serialized_start=2510
+  _globals['_DEVICESREMOVED']._serialized_end=2662
+  _globals['_REMOVEDDEVICE']._serialized_start=2664
+  _globals['_REMOVEDDEVICE']._serialized_end=2763
+  _globals['_STATUSCHECKPOINT']._serialized_start=2765
+  _globals['_STATUSCHECKPOINT']._serialized_end=2831
+  _globals['_STATUSEND']._serialized_start=2833
+  _globals['_STATUSEND']._serialized_end=2890
+  _globals['_WATCHDELIVERYSTATUSRESPONSE']._serialized_start=2893
+  _globals['_WATCHDELIVERYSTATUSRESPONSE']._serialized_end=3155
+  _globals['_DELIVERYSTATUSSERVICE']._serialized_start=3158
+  _globals['_DELIVERYSTATUSSERVICE']._serialized_end=3410
 # @@protoc_insertion_point(module_scope)

@@ -10,6 +10,7 @@ from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from pharos.push.v1 import credentials_pb2 as _credentials_pb2
 from pharos.push.v1 import operations_pb2 as _operations_pb2
+from pharos.push.v1 import push_notifications_pb2 as _push_notifications_pb2
 from pharos.push.v1 import types_pb2 as _types_pb2
 import builtins as _builtins
 import sys
@@ -30,32 +31,67 @@ class WatchDeliveryStatusRequest(_message.Message):
 
     OPERATION_ID_FIELD_NUMBER: _builtins.int
     PUSH_NOTIFICATION_ID_FIELD_NUMBER: _builtins.int
+    USER_ID_FIELD_NUMBER: _builtins.int
+    APP_NAME_FIELD_NUMBER: _builtins.int
+    PUSH_NOTIFICATION_IDS_FIELD_NUMBER: _builtins.int
     STATUSES_FIELD_NUMBER: _builtins.int
+    PROVIDERS_FIELD_NUMBER: _builtins.int
+    REASONS_FIELD_NUMBER: _builtins.int
+    SNAPSHOT_FIELD_NUMBER: _builtins.int
     RESUME_TOKEN_FIELD_NUMBER: _builtins.int
     operation_id: _builtins.str
     """One operation."""
     push_notification_id: _builtins.str
     """One push notification."""
+    user_id: _builtins.str
+    """What is sent to one user."""
+    app_name: _builtins.str
+    """What is sent under one app."""
+    snapshot: _builtins.bool
+    """Whether to begin with what is known; yes when unset. Without, the first message is a checkpoint."""
     resume_token: _builtins.str
     """Go on behind the message that had this token; there is no snapshot then."""
     @_builtins.property
+    def push_notification_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Up to 100 push notifications. The stream ends when all of them are final."""
+
+    @_builtins.property
     def statuses(self) -> _containers.RepeatedScalarFieldContainer[_types_pb2.DeliveryStatus.ValueType]:
         """Only recipients that come to one of these; all when empty."""
+
+    @_builtins.property
+    def providers(self) -> _containers.RepeatedScalarFieldContainer[_types_pb2.Provider.ValueType]:
+        """Only recipients where a device of one of these was tried, or that are such a device's token; all when empty."""
+
+    @_builtins.property
+    def reasons(self) -> _containers.RepeatedScalarFieldContainer[_types_pb2.DeliveryReason.ValueType]:
+        """Only recipients that failed, or had no device, for one of these; all when empty."""
 
     def __init__(
         self,
         *,
         operation_id: _builtins.str = ...,
         push_notification_id: _builtins.str = ...,
+        user_id: _builtins.str = ...,
+        app_name: _builtins.str = ...,
+        push_notification_ids: _abc.Iterable[_builtins.str] | None = ...,
         statuses: _abc.Iterable[_types_pb2.DeliveryStatus.ValueType] | None = ...,
+        providers: _abc.Iterable[_types_pb2.Provider.ValueType] | None = ...,
+        reasons: _abc.Iterable[_types_pb2.DeliveryReason.ValueType] | None = ...,
+        snapshot: _builtins.bool | None = ...,
         resume_token: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["operation_id", b"operation_id", "push_notification_id", b"push_notification_id", "scope", b"scope"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_snapshot", b"_snapshot", "app_name", b"app_name", "operation_id", b"operation_id", "push_notification_id", b"push_notification_id", "scope", b"scope", "snapshot", b"snapshot", "user_id", b"user_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["operation_id", b"operation_id", "push_notification_id", b"push_notification_id", "resume_token", b"resume_token", "scope", b"scope", "statuses", b"statuses"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_snapshot", b"_snapshot", "app_name", b"app_name", "operation_id", b"operation_id", "providers", b"providers", "push_notification_id", b"push_notification_id", "push_notification_ids", b"push_notification_ids", "reasons", b"reasons", "resume_token", b"resume_token", "scope", b"scope", "snapshot", b"snapshot", "statuses", b"statuses", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_scope: _TypeAlias = _typing.Literal["operation_id", "push_notification_id"]  # noqa: Y015
+    _WhichOneofReturnType__snapshot: _TypeAlias = _typing.Literal["snapshot"]  # noqa: Y015
+    _WhichOneofArgType__snapshot: _TypeAlias = _typing.Literal["_snapshot", b"_snapshot"]  # noqa: Y015
+    _WhichOneofReturnType_scope: _TypeAlias = _typing.Literal["operation_id", "push_notification_id", "user_id", "app_name"]  # noqa: Y015
     _WhichOneofArgType_scope: _TypeAlias = _typing.Literal["scope", b"scope"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__snapshot) -> _WhichOneofReturnType__snapshot | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType_scope) -> _WhichOneofReturnType_scope | None: ...
 
 Global___WatchDeliveryStatusRequest: _TypeAlias = WatchDeliveryStatusRequest  # noqa: Y015
@@ -72,6 +108,9 @@ class RecipientStatus(_message.Message):
     STATUS_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     OCCURRED_AT_FIELD_NUMBER: _builtins.int
+    TO_FIELD_NUMBER: _builtins.int
+    DEVICES_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
     operation_id: _builtins.str
     """The operation."""
     recipient_index: _builtins.int
@@ -82,9 +121,19 @@ class RecipientStatus(_message.Message):
     """Where it stands."""
     reason: _types_pb2.DeliveryReason.ValueType
     """Why it failed."""
+    sequence: _builtins.int
+    """The number of the commit: of two changes of an account the later one has the higher. 0 in a snapshot."""
     @_builtins.property
     def occurred_at(self) -> _timestamp_pb2.Timestamp:
         """When it came to be so."""
+
+    @_builtins.property
+    def to(self) -> _types_pb2.Recipient:
+        """The recipient, without its variables. Unset where the send is no longer kept, or its user was erased."""
+
+    @_builtins.property
+    def devices(self) -> _containers.RepeatedCompositeFieldContainer[_push_notifications_pb2.DeviceResult]:
+        """What became of it on each device that was tried."""
 
     def __init__(
         self,
@@ -95,10 +144,13 @@ class RecipientStatus(_message.Message):
         status: _types_pb2.DeliveryStatus.ValueType = ...,
         reason: _types_pb2.DeliveryReason.ValueType = ...,
         occurred_at: _timestamp_pb2.Timestamp | None = ...,
+        to: _types_pb2.Recipient | None = ...,
+        devices: _abc.Iterable[_push_notifications_pb2.DeviceResult] | None = ...,
+        sequence: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["occurred_at", b"occurred_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["occurred_at", b"occurred_at", "to", b"to"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["occurred_at", b"occurred_at", "operation_id", b"operation_id", "push_notification_id", b"push_notification_id", "reason", b"reason", "recipient_index", b"recipient_index", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["devices", b"devices", "occurred_at", b"occurred_at", "operation_id", b"operation_id", "push_notification_id", b"push_notification_id", "reason", b"reason", "recipient_index", b"recipient_index", "sequence", b"sequence", "status", b"status", "to", b"to"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -119,7 +171,7 @@ class StatusSnapshot(_message.Message):
     """Whether the snapshot goes on in the next message."""
     @_builtins.property
     def operation(self) -> _operations_pb2.Operation:
-        """The watched operation; absent when the whole account is watched."""
+        """The watched operation; absent where what is watched is not of one operation."""
 
     @_builtins.property
     def recipients(self) -> _containers.RepeatedCompositeFieldContainer[Global___RecipientStatus]:
@@ -150,6 +202,7 @@ class StatusChanges(_message.Message):
     OPERATIONS_FIELD_NUMBER: _builtins.int
     CREDENTIAL_HEALTH_FIELD_NUMBER: _builtins.int
     REMOVALS_STOPPED_FIELD_NUMBER: _builtins.int
+    DEVICES_REMOVED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def recipients(self) -> _containers.RepeatedCompositeFieldContainer[Global___RecipientStatus]:
         """Recipients whose status changed."""
@@ -160,11 +213,15 @@ class StatusChanges(_message.Message):
 
     @_builtins.property
     def credential_health(self) -> _containers.RepeatedCompositeFieldContainer[Global___CredentialHealthChange]:
-        """Credentials that became better or worse, in order. Only where the whole account is watched."""
+        """Credentials that became better or worse, in order. Only where the account or the app is watched."""
 
     @_builtins.property
     def removals_stopped(self) -> _containers.RepeatedCompositeFieldContainer[Global___RemovalsStopped]:
         """Operations whose devices are no longer removed. Only where the whole account is watched."""
+
+    @_builtins.property
+    def devices_removed(self) -> _containers.RepeatedCompositeFieldContainer[Global___DevicesRemoved]:
+        """Dead devices that were removed. Only where the account, the app or a user of one is watched."""
 
     def __init__(
         self,
@@ -173,10 +230,11 @@ class StatusChanges(_message.Message):
         operations: _abc.Iterable[_operations_pb2.Operation] | None = ...,
         credential_health: _abc.Iterable[Global___CredentialHealthChange] | None = ...,
         removals_stopped: _abc.Iterable[Global___RemovalsStopped] | None = ...,
+        devices_removed: _abc.Iterable[Global___DevicesRemoved] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["credential_health", b"credential_health", "operations", b"operations", "recipients", b"recipients", "removals_stopped", b"removals_stopped"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credential_health", b"credential_health", "devices_removed", b"devices_removed", "operations", b"operations", "recipients", b"recipients", "removals_stopped", b"removals_stopped"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -269,6 +327,74 @@ class RemovalsStopped(_message.Message):
 Global___RemovalsStopped: _TypeAlias = RemovalsStopped  # noqa: Y015
 
 @_typing.final
+class DevicesRemoved(_message.Message):
+    """Devices that a provider called dead were removed from their registrations."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATION_ID_FIELD_NUMBER: _builtins.int
+    APP_NAME_FIELD_NUMBER: _builtins.int
+    DEVICES_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    operation_id: _builtins.str
+    """The operation whose push found it out."""
+    app_name: _builtins.str
+    """The app."""
+    @_builtins.property
+    def devices(self) -> _containers.RepeatedCompositeFieldContainer[Global___RemovedDevice]:
+        """The devices."""
+
+    @_builtins.property
+    def at(self) -> _timestamp_pb2.Timestamp:
+        """When they were removed."""
+
+    def __init__(
+        self,
+        *,
+        operation_id: _builtins.str = ...,
+        app_name: _builtins.str = ...,
+        devices: _abc.Iterable[Global___RemovedDevice] | None = ...,
+        at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app_name", b"app_name", "at", b"at", "devices", b"devices", "operation_id", b"operation_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DevicesRemoved: _TypeAlias = DevicesRemoved  # noqa: Y015
+
+@_typing.final
+class RemovedDevice(_message.Message):
+    """A device that is registered no more."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
+    user_id: _builtins.str
+    """Whose it was."""
+    provider: _types_pb2.Provider.ValueType
+    """The device's push service."""
+    token: _builtins.str
+    """The device's token."""
+    def __init__(
+        self,
+        *,
+        user_id: _builtins.str = ...,
+        provider: _types_pb2.Provider.ValueType = ...,
+        token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["provider", b"provider", "token", b"token", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RemovedDevice: _TypeAlias = RemovedDevice  # noqa: Y015
+
+@_typing.final
 class StatusCheckpoint(_message.Message):
     """Nothing new; the message's token is as good as a later one."""
 
@@ -301,7 +427,7 @@ class StatusEnd(_message.Message):
     OPERATION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def operation(self) -> _operations_pb2.Operation:
-        """The operation, complete."""
+        """The operation that was watched, or whose push notifications were; absent where they were of several."""
 
     def __init__(
         self,

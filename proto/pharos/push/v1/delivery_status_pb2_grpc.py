@@ -56,10 +56,11 @@ class DeliveryStatusServiceServicer:
         - reliable: no change between the snapshot and the end of the stream is left out;
         - resumable: a stream begun with the `resume_token` of any message goes on right behind that message;
         - bookmarkable: a checkpoint with a fresh token comes at least every 15 seconds;
-        - filtered: `statuses` leaves out other recipients, and never a checkpoint or the end.
+        - filtered: `statuses`, `providers` and `reasons` leave out other recipients, and never a checkpoint or the end.
 
-        A stream for one operation ends by itself when the operation is complete. Tokens are good for as long as
-        the statuses are kept (7 days); an older or foreign one is INVALID_ARGUMENT. A reader that takes
+        A stream for one operation or for push notifications ends by itself when they are final. Tokens are good for as
+        long as the statuses are kept (7 days); what is wrong with another one is said by the error's reason
+        (RESUME_TOKEN_MALFORMED, _FOREIGN, _EXPIRED). A reader that takes
         its messages too slowly is ended with RESOURCE_EXHAUSTED and resumes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -46,6 +46,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """This server does not have the method or the field yet."""
     ERROR_REASON_SLOW_READER: _ErrorReason.ValueType  # 11
     """The stream's reader was too slow; it may resume."""
+    ERROR_REASON_RESUME_TOKEN_MALFORMED: _ErrorReason.ValueType  # 12
+    """The resume token is not one, or was changed."""
+    ERROR_REASON_RESUME_TOKEN_FOREIGN: _ErrorReason.ValueType  # 13
+    """The resume token belongs to a stream with another scope or another filter."""
+    ERROR_REASON_RESUME_TOKEN_EXPIRED: _ErrorReason.ValueType  # 14
+    """What follows the resume token is no longer kept: begin anew, with a snapshot."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed: the `reason` of the google.rpc.ErrorInfo in its status, whose `domain` is `push.pharos`."""
@@ -74,4 +80,10 @@ ERROR_REASON_UNIMPLEMENTED: ErrorReason.ValueType  # 10
 """This server does not have the method or the field yet."""
 ERROR_REASON_SLOW_READER: ErrorReason.ValueType  # 11
 """The stream's reader was too slow; it may resume."""
+ERROR_REASON_RESUME_TOKEN_MALFORMED: ErrorReason.ValueType  # 12
+"""The resume token is not one, or was changed."""
+ERROR_REASON_RESUME_TOKEN_FOREIGN: ErrorReason.ValueType  # 13
+"""The resume token belongs to a stream with another scope or another filter."""
+ERROR_REASON_RESUME_TOKEN_EXPIRED: ErrorReason.ValueType  # 14
+"""What follows the resume token is no longer kept: begin anew, with a snapshot."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

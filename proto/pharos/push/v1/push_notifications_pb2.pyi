@@ -632,6 +632,7 @@ class DeviceResult(_message.Message):
     ATTEMPTS_FIELD_NUMBER: _builtins.int
     PROVIDER_MESSAGE_ID_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    PROVIDER_ERROR_CODE_FIELD_NUMBER: _builtins.int
     provider: _types_pb2.Provider.ValueType
     """The device's push service."""
     token: _builtins.str
@@ -644,6 +645,8 @@ class DeviceResult(_message.Message):
     """The provider's id of the push, once accepted."""
     error: _types_pb2.DeliveryReason.ValueType
     """Why it failed."""
+    provider_error_code: _builtins.str
+    """The provider's own word for it, as `UNREGISTERED` or `BadDeviceToken`."""
     def __init__(
         self,
         *,
@@ -653,13 +656,19 @@ class DeviceResult(_message.Message):
         attempts: _builtins.int = ...,
         provider_message_id: _builtins.str | None = ...,
         error: _types_pb2.DeliveryReason.ValueType = ...,
+        provider_error_code: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_provider_message_id", b"_provider_message_id", "provider_message_id", b"provider_message_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_provider_error_code", b"_provider_error_code", "_provider_message_id", b"_provider_message_id", "provider_error_code", b"provider_error_code", "provider_message_id", b"provider_message_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_provider_message_id", b"_provider_message_id", "attempts", b"attempts", "error", b"error", "provider", b"provider", "provider_message_id", b"provider_message_id", "status", b"status", "token", b"token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_provider_error_code", b"_provider_error_code", "_provider_message_id", b"_provider_message_id", "attempts", b"attempts", "error", b"error", "provider", b"provider", "provider_error_code", b"provider_error_code", "provider_message_id", b"provider_message_id", "status", b"status", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__provider_error_code: _TypeAlias = _typing.Literal["provider_error_code"]  # noqa: Y015
+    _WhichOneofArgType__provider_error_code: _TypeAlias = _typing.Literal["_provider_error_code", b"_provider_error_code"]  # noqa: Y015
     _WhichOneofReturnType__provider_message_id: _TypeAlias = _typing.Literal["provider_message_id"]  # noqa: Y015
     _WhichOneofArgType__provider_message_id: _TypeAlias = _typing.Literal["_provider_message_id", b"_provider_message_id"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__provider_error_code) -> _WhichOneofReturnType__provider_error_code | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__provider_message_id) -> _WhichOneofReturnType__provider_message_id | None: ...
 
 Global___DeviceResult: _TypeAlias = DeviceResult  # noqa: Y015
