@@ -18,7 +18,8 @@ from server.webhooks.turn import Parts, TurnRun
 log = structlog.get_logger(__name__)
 
 LEASE: Final = timedelta(seconds=60)
-POLL_SECONDS = 1.0  # the net below hints that get lost, and how exactly retries keep their time
+POLL_SECONDS = 1.0  # how exactly retries keep their time
+NET_SECONDS = 15.0  # below hints that get lost: the look at all feeds
 GATHER_SECONDS = 0.05  # however fast hints come, claims don't come faster
 TURNS: Final = 100  # at once; each webhook has one, so that a slow one holds up nobody else
 
@@ -51,7 +52,9 @@ class Deliverer:
         self._turns: set[asyncio.Task[None]] = set()
         self._something = asyncio.Event()
         self._stopping = asyncio.Event()
-        self._poll_due = 0.0
+        self._poll_due = self._net_due = 0.0
+        self._new: set[UUID] = set()  # accounts that hints named since the last poll
+        self._known: set[UUID] = set()  # and since the one before
         signal.subscribe(self._something.set)
 
     def stop(self) -> None:
@@ -71,27 +74,47 @@ class Deliverer:
         free = TURNS - len(self._turns)
         if not free:
             return
-        whose = self._whose()
-        if whose is not None and not whose:
+        now = asyncio.get_running_loop().time()
+        polls, whose = now >= self._poll_due, self._whose(now)
+        if not polls and whose is not None and not whose:
             return
         try:
             turns = await self._claims.claim(free, LEASE, whose)
         except Unavailable:
+            self._net_due = 0.0
             log.warning("webhooks wait for the database")
             return
+        if len(turns) == free:
+            self._ask_again(whose)
         for turn in turns:
             task = group.create_task(self._carry_out(turn))
             self._turns.add(task)
             task.add_done_callback(self._ended)
 
-    def _whose(self) -> set[UUID] | None:
-        """The accounts that hints named or, from time to time, all."""
-        now = asyncio.get_running_loop().time()
+    def _whose(self, now: float) -> set[UUID] | None:
+        """The accounts that hints named or, from time to time, all.
+
+        Who is named is asked for again at the next two polls: a hint may come while who holds the webhook, or makes it,
+        does not see yet what it is about.
+        """
         grown = self._grown.take_grown()
+        if grown is None or now >= self._net_due:
+            self._poll_due, self._net_due = now + POLL_SECONDS, now + NET_SECONDS
+            return None
+        self._new |= grown
         if now < self._poll_due:
             return grown
         self._poll_due = now + POLL_SECONDS
-        return None
+        asked = self._new | self._known
+        self._new, self._known = set(), self._new
+        return asked
+
+    def _ask_again(self, whose: set[UUID] | None) -> None:
+        """There were as many as there was room for, and perhaps more."""
+        if whose is None:
+            self._net_due = 0.0
+        else:
+            self._new |= whose
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if len(self._turns) == TURNS:

@@ -24,6 +24,7 @@ create table webhooks (
   failing_since timestamptz,                 -- the first of them
   primary key (account_id, webhook_id)
 ) with (fillfactor = 50);
+create index webhooks_due on webhooks (due_at) where status = 1;
 
 -- One event for one webhook: the log, and what is still to deliver. The event itself is made of the feed's entry.
 create table webhook_deliveries (
@@ -46,4 +47,5 @@ create table webhook_deliveries (
   foreign key (account_id, webhook_id) references webhooks on delete cascade
 ) with (fillfactor = 70);
 create index webhook_deliveries_pending on webhook_deliveries (account_id, webhook_id, due_at) where status = 1;
+create index webhook_deliveries_failed on webhook_deliveries (account_id, webhook_id, delivery_id) where status = 3;
 create index webhook_deliveries_ended on webhook_deliveries (account_id, ended_at) where status <> 1;

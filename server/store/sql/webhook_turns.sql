@@ -1,13 +1,21 @@
 -- Who delivers to a webhook holds its lease: every statement but the claim does nothing without it.
 
 -- name: claim
--- Up to $1 webhooks that somebody has to look after, of the accounts $3 or of all, for $2; longest unserved first.
-with due as materialized (
-  select w.account_id, w.webhook_id from webhooks w
-  where w.status = 1 and ($3::uuid[] is null or w.account_id = any($3))
-    and (w.due_at <= now()
-         or (w.follows and exists (
-               select from feeds f where f.account_id = w.account_id and (f.last_seq <> w.last_seq or f.epoch <> w.epoch))))
+-- Up to $1 webhooks that somebody has to look after, for $2; longest unserved first. Those whose time has come are found
+-- by their index, those whose feed has grown where the accounts $3 say so, or by comparing all ($4). The condition stands
+-- twice: the second time it holds for the row as it is locked.
+with found as materialized (
+  (select account_id, webhook_id from webhooks where status = 1 and due_at <= now() order by due_at limit $1)
+  union
+  (select w.account_id, w.webhook_id from webhooks w join feeds f using (account_id)
+   where w.account_id = any($3::uuid[]) and w.status = 1 and w.follows
+     and (f.last_seq <> w.last_seq or f.epoch <> w.epoch))
+  union
+  (select w.account_id, w.webhook_id from webhooks w join feeds f using (account_id)
+   where $4 and w.status = 1 and w.follows and (f.last_seq <> w.last_seq or f.epoch <> w.epoch))),
+due as materialized (
+  select w.account_id, w.webhook_id from found join webhooks w using (account_id, webhook_id)
+  where w.status = 1 and (w.due_at <= now() or w.follows)
   order by w.served_at limit $1 for update of w skip locked)
 update webhooks w
 set lease = gen_random_uuid(), due_at = now() + $2::interval, follows = false, served_at = now()
@@ -70,7 +78,8 @@ where d.account_id = $1 and d.webhook_id = $2 and d.delivery_id = tried.delivery
 select from webhooks where account_id = $1 and webhook_id = $2 and lease = $3 for update
 
 -- name: give_back
--- The webhook is due when its next delivery is and, unless $5 are pending, when its feed grows. A rest ($4) comes first.
+-- The webhook is due when its next delivery is and, unless $5 are pending, when its feed grows, or at once where it has:
+-- the hint may have come while the webhook was held. A rest ($4) comes first.
 with pending as (
   select count(*) as number, min(due_at) as due_at
   from (select due_at from webhook_deliveries
@@ -78,6 +87,11 @@ with pending as (
 update webhooks w set
   lease = null,
   follows = $4::interval is null and pending.number < $5,
-  due_at = coalesce(now() + $4::interval, pending.due_at, 'infinity')
+  due_at = coalesce(
+    now() + $4::interval,
+    case when pending.number < $5 then (
+      select now() from feeds f
+      where f.account_id = w.account_id and (f.last_seq <> w.last_seq or f.epoch <> w.epoch)) end,
+    pending.due_at, 'infinity')
 from pending
 where w.account_id = $1 and w.webhook_id = $2 and w.lease = $3

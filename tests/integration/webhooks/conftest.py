@@ -46,3 +46,4 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webhooks, "WAITS", tuple(wait / 1000 for wait in webhooks.WAITS[:4]))
     monkeypatch.setattr(webhooks, "_LONGEST_REST", 0.05)
     monkeypatch.setattr(deliverer, "POLL_SECONDS", 0.02)
+    monkeypatch.setattr(deliverer, "NET_SECONDS", 0.02)

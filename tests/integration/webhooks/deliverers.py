@@ -36,6 +36,7 @@ class Hinted:
     def __init__(self) -> None:
         self.feeds = Signal()
         self._grown: set[UUID] = set()
+        self.taken = asyncio.Event()
 
     def tell(self, account: UUID) -> None:
         self._grown.add(account)
@@ -43,6 +44,8 @@ class Hinted:
 
     def take_grown(self) -> set[UUID] | None:
         grown, self._grown = self._grown, set()
+        if grown:
+            self.taken.set()
         return grown
 
 

@@ -9,13 +9,16 @@ import pytest
 from standardwebhooks.webhooks import WebhookVerificationError
 
 from server.domain import ids, webhooks
+from server.domain.delivery import DeadDevice
 from server.domain.ids import Kind
+from server.domain.pushes import Provider
 from server.domain.webhooks import DeliveryStatus, WebhookStatus
 from server.store import webhook_turns
 from server.store.database import Database
+from server.store.jobs import Jobs
 from server.store.webhooks import Webhooks
 from server.webhooks import deliverer, turn
-from tests.integration.store.sending import Sending
+from tests.integration.store.sending import Sending, flush_of, sent, users
 from tests.integration.webhooks.deliverers import SECRET, Deliverers, Owner
 from tests.integration.webhooks.receiver import Receiver, answer, receiving
 
@@ -43,6 +46,10 @@ async def test_a_send_arrives_as_signed_cloudevents(owner: Owner, deliverers: De
         (0, "SENT"),
         (1, "SENT"),
         (2, "SENT"),
+    ]
+    assert event["data"]["recipients"][1]["to"] == {"token": "t1", "provider": "FCM"}
+    assert event["data"]["recipients"][1]["devices"] == [
+        {"provider": "FCM", "token": "t1", "status": "SENT", "attempts": 1, "providerMessageId": "m1"}
     ]
     assert event["data"]["recipients"][0]["pushNotificationId"].startswith("comms_pushnotification_")
     completed = by_type[_COMPLETED].verified(SECRET)
@@ -342,6 +349,7 @@ async def test_a_hint_is_enough_and_the_poll_is_only_the_net(
     owner: Owner, deliverers: Deliverers, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(deliverer, "POLL_SECONDS", 3600.0)
+    monkeypatch.setattr(deliverer, "NET_SECONDS", 3600.0)
     webhook = await owner.webhook(receiver.url(), _COMPLETED)
     await owner.send()
     running = deliverers.start()  # looks for what there is when it begins
@@ -350,6 +358,57 @@ async def test_a_hint_is_enough_and_the_poll_is_only_the_net(
     await owner.send()
     running.hints.tell(owner.account)
     await owner.settled(webhook, 2, DeliveryStatus.DELIVERED)
+
+
+async def test_a_hint_that_came_while_the_webhook_was_held_is_not_lost(
+    owner: Owner, deliverers: Deliverers, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliverer, "POLL_SECONDS", 1.0)
+    monkeypatch.setattr(deliverer, "NET_SECONDS", 3600.0)
+    webhook = await owner.webhook(receiver.url(), _COMPLETED)
+    await owner.sending.fetch("update webhooks set follows = false")  # as while somebody holds it
+    running = deliverers.start()
+    await owner.send()
+    running.hints.tell(owner.account)
+    await running.hints.taken.wait()
+    await owner.sending.fetch("update webhooks set follows = true")
+    await owner.settled(webhook, 1, DeliveryStatus.DELIVERED)
+
+
+async def test_a_webhook_whose_feed_has_more_is_given_back_as_due(
+    owner: Owner, deliverers: Deliverers, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliverer, "NET_SECONDS", 3600.0)
+    monkeypatch.setattr(turn, "MOST_PENDING", 2)
+    webhook = await owner.webhook(receiver.url(), _COMPLETED)
+    for _ in range(2):
+        await owner.send()
+    receiver.hold()
+    running = deliverers.start()
+    await receiver.arrived(1)
+    running.deliverer.stop()  # the turn ends with what is under way
+    receiver.let_go()
+    await running.stop()
+    due = "select due_at <= now() and follows from webhooks where webhook_id = $1"
+    assert await owner.sending.value(due, webhook)
+
+
+async def test_removed_devices_are_an_event(owner: Owner, deliverers: Deliverers, receiver: Receiver) -> None:
+    await owner.webhook(receiver.url(), "pharos.devices.removed")
+    ada = await owner.sending.user("dead")
+    operation = await owner.sending.accept(users(ada))
+    job = await owner.sending.claim_one()
+    gone = [DeadDevice(Provider.FCM, "dead", job.claimed_at)]
+    await Jobs(owner.sending.database).flush(job, flush_of([sent(0, "dead", ada)], dead=gone))
+    deliverers.start()
+    (got,) = await receiver.arrived(1)
+    event = got.verified(SECRET)
+    assert event["subject"] == ids.encode(Kind.OPERATION, operation)
+    assert event["data"] == {
+        "operationId": event["subject"],
+        "appName": owner.sending.app_name,
+        "devices": [{"userId": ids.encode(Kind.USER, ada), "provider": "FCM", "token": "dead"}],
+    }
 
 
 async def test_the_log_forgets_what_ended_days_ago(
