@@ -188,7 +188,7 @@ class Answer:
 
 
 NOT_KEPT: Final = Answer(error="EVENT_NOT_KEPT")
-"""The event's place in the feed is past its retention: it is not tried again."""
+"""The event's place in the feed is past its retention: that it was missed is delivered in its stead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +205,9 @@ def settle(pending: Pending, answer: Answer) -> Attempt:
     """Return what an answer makes of a delivery: full jitter between its attempts, and never before Retry-After."""
     if answer.delivered:
         return Attempt(pending.delivery_id, answer, DeliveryStatus.DELIVERED, None)
-    if answer is NOT_KEPT or pending.attempts >= len(WAITS):
+    if answer is NOT_KEPT:
+        return Attempt(pending.delivery_id, answer, DeliveryStatus.PENDING, timedelta())
+    if pending.attempts >= len(WAITS):
         return Attempt(pending.delivery_id, answer, DeliveryStatus.FAILED, None)
     wait = random.uniform(0.0, WAITS[pending.attempts].total_seconds())  # noqa: S311 # spreads load
     return Attempt(
@@ -218,7 +220,7 @@ def rest(failures: int, answers: Sequence[Answer]) -> timedelta | None:
 
     None: not at all. So one that is down gets an attempt every few minutes, however many events wait for it.
     """
-    asked = max((_believed(answer.retry_after) for answer in answers), default=0.0)
+    asked = max((_believed(answer.retry_after) for answer in answers if not answer.delivered), default=0.0)
     if failures < _PATIENCE:
         return timedelta(seconds=asked) if asked else None
     ceiling = min(_LONGEST_REST, 2.0 ** min(failures - _PATIENCE, 16))

@@ -82,6 +82,8 @@ class WebhookTurns:
                 [attempt.answer.status for attempt in attempts],
                 [attempt.answer.error for attempt in attempts],
                 [attempt.wait for attempt in attempts],
+                NOT_KEPT.error,
+                EventType.EVENTS_MISSED.value,
             )
             return True
 

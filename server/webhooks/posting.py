@@ -51,19 +51,21 @@ class Poster:
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """Return the answer within 15 seconds, or what came instead of one. Raises nothing but cancellation."""
+        answers: list[Answer] = []
         try:
             async with asyncio.timeout(ATTEMPT_SECONDS):
-                return await self._post(url, {**_HEADERS, **headers}, body)
+                await self._post(url, {**_HEADERS, **headers}, body, answers)
         except Exception as error:  # noqa: BLE001 # ssl, anyio and h11 let their own kinds through; each is a failed attempt
-            return Answer(error=_name(error))
+            return answers[0] if answers else Answer(error=_name(error))
+        return answers[0]
 
-    async def _post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+    async def _post(self, url: str, headers: Mapping[str, str], body: bytes, answers: list[Answer]) -> None:
+        """Add the answer as soon as its head is there: whatever its body does, it stands."""
         pool = self._pools[url.partition(":")[0].lower()]
         sent = list(headers.items())
         async with pool.stream("POST", url, headers=sent, content=body, extensions={"timeout": _TIMEOUTS}) as response:
-            answer = Answer(response.status, retry_after=_retry_after(response.headers))
+            answers.append(Answer(response.status, retry_after=_retry_after(response.headers)))
             await _drain(response)
-        return answer
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -64,9 +64,13 @@ update webhooks set
 where account_id = $1 and webhook_id = $2 and lease = $3 returning true
 
 -- name: record
--- What attempts came to. A wait that is null is the end of the delivery. Follows one of the notes in its transaction.
+-- What attempts came to. A wait that is null is the end of the delivery. One whose event is no longer kept ($8 is its
+-- error) becomes one of an event of type $9. Follows one of the notes in its transaction.
 update webhook_deliveries d set
-  status = tried.status, attempts = d.attempts + 1, last_attempt_at = now(),
+  status = tried.status, last_attempt_at = now(),
+  attempts = case when tried.error = $8 then 0 else d.attempts + 1 end,
+  type = case when tried.error = $8 then $9 else d.type end,
+  missed_after = case when tried.error = $8 then d.seq - 1 else d.missed_after end,
   response_status = tried.response_status, error = tried.error,
   due_at = now() + coalesce(tried.wait, interval '0'),
   ended_at = case when tried.status = 1 then null else now() end

@@ -316,7 +316,7 @@ async def test_a_restored_feed_is_told_as_missed_too(owner: Owner, deliverers: D
     assert receiver.got[0].event["data"] == {"after": 0, "through": 7}
 
 
-async def test_a_delivery_whose_event_is_no_longer_kept_fails_and_says_so(
+async def test_an_event_that_went_before_it_was_delivered_or_replayed_is_told_as_missed(
     owner: Owner, deliverers: Deliverers, receiver: Receiver
 ) -> None:
     webhook = await owner.webhook(receiver.url(), _COMPLETED)
@@ -327,10 +327,12 @@ async def test_a_delivery_whose_event_is_no_longer_kept_fails_and_says_so(
     await owner.sending.fetch("delete from events")
     await owner.store.replay(owner.account, webhook, [delivery.delivery_id], None)
     deliverers.start()
-    (failed,) = await owner.settled(webhook, 1, DeliveryStatus.FAILED)
-    assert failed.error == "EVENT_NOT_KEPT"
+    got = (await receiver.arrived(2))[1].verified(SECRET)
+    assert (got["type"], got["data"]) == ("pharos.events.missed", {"after": delivery.seq - 1, "through": delivery.seq})
+    (told,) = await owner.settled(webhook, 1, DeliveryStatus.DELIVERED)
+    assert (told.delivery_id, told.event_id, told.attempts) == (delivery.delivery_id, got["id"], 1)
     assert (await owner.get(webhook)).failing_since is None
-    assert len(receiver.got) == 1
+    assert len(receiver.got) == 2
 
 
 async def test_another_accounts_events_never_come(

@@ -162,6 +162,16 @@ async def test_who_does_not_answer_is_given_up(receiver: Receiver, monkeypatch: 
     await poster.aclose()
 
 
+async def test_the_status_stands_though_the_body_drips_until_the_time_is_over(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(posting, "ATTEMPT_SECONDS", 0.5)  # less than an answer's body has
+    receiver.always = b"HTTP/1.1 200 X\r\ncontent-length: 1000\r\n\r\nx"
+    poster = Poster(LOOPBACK)
+    assert (await poster.post(receiver.url(), {}, b"{}")).delivered
+    await poster.aclose()
+
+
 @pytest.mark.parametrize("raw", [b"nonsense\r\n\r\n", b"HTTP/1.1 200 X\r\n" + b"a: " + b"x" * 200_000 + b"\r\n\r\n"])
 async def test_what_is_no_answer_is_a_failure(receiver: Receiver, raw: bytes) -> None:
     receiver.always = raw

@@ -58,10 +58,12 @@ def test_nothing_is_tried_before_retry_after_of_which_an_hour_is_believed() -> N
     assert wait == timedelta(seconds=120)
     assert settle(_pending(0), Answer(503, retry_after=1e9)).wait == timedelta(hours=1)
     assert rest(1, [Answer(429, retry_after=120)]) == timedelta(seconds=120)
+    assert rest(0, [Answer(202, retry_after=120)]) is None  # a 2xx asks for nothing
 
 
-def test_what_is_no_longer_kept_is_not_tried_again() -> None:
-    assert settle(_pending(0), NOT_KEPT).status is DeliveryStatus.FAILED
+def test_what_is_no_longer_kept_is_told_at_once_in_another_event() -> None:
+    told = settle(_pending(len(WAITS)), NOT_KEPT)
+    assert (told.status, told.wait) == (DeliveryStatus.PENDING, timedelta())
 
 
 def test_a_webhook_rests_after_failures_in_a_row_for_some_minutes_at_most() -> None:
