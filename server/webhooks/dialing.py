@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final
 
 import httpcore
@@ -23,8 +23,9 @@ Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 CONNECT_SECONDS: Final = 5.0  # for the look-up and all attempts together
 _MOST_ADDRESSES: Final = 3
 
-# Of their own: a name server that does not answer holds up no look-up but those of webhooks.
-_LOOKUPS: Final = ThreadPoolExecutor(max_workers=32, thread_name_prefix="webhook-dns")
+# Of their own, as many as webhooks have turns: a name server that does not answer holds up its own names alone.
+_LOOKUPS: Final = ThreadPoolExecutor(max_workers=100, thread_name_prefix="webhook-dns")
+_under_way: Final[dict[tuple[str, int], Future[Sequence[str]]]] = {}
 
 
 class AddressRefused(httpcore.ConnectError):
@@ -36,11 +37,19 @@ class NameNotFound(httpcore.ConnectError):
 
 
 async def look_up(host: str, port: int) -> Sequence[str]:
-    """Return the addresses that the system's resolver knows. Raises ``OSError``."""
-    found = await asyncio.get_running_loop().run_in_executor(
-        _LOOKUPS, lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    )
-    return [str(address[0]) for *_, address in found]
+    """Return the addresses that the system's resolver knows. Raises ``OSError``.
+
+    A look-up can't be ended: who asks for a name while one is under way gets its answer. So a name has one thread.
+    """
+    found = _under_way.get((host, port))
+    if found is None:
+        found = _under_way[host, port] = _LOOKUPS.submit(_addresses, host, port)
+        found.add_done_callback(lambda _: _under_way.pop((host, port)))
+    return await asyncio.shield(asyncio.wrap_future(found))
+
+
+def _addresses(host: str, port: int) -> Sequence[str]:
+    return [str(address[0]) for *_, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
 
 
 class GuardedBackend(httpcore.AsyncNetworkBackend):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
+import threading
 from collections.abc import AsyncIterator, Sequence
 from ipaddress import ip_network
 from pathlib import Path
@@ -10,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from server.domain.webhooks import DeliveryStatus
-from server.webhooks import posting
+from server.webhooks import dialing, posting
 from server.webhooks.addresses import AddressRules
 from server.webhooks.posting import Poster
 from tests.certificates import Authority
@@ -97,6 +99,28 @@ async def test_a_name_is_looked_up_once_a_connection_and_what_was_checked_is_con
     assert names.asked == ["hooks.example"]
     assert (await poster.post(url, {}, b"{}")).error == "ADDRESS_REFUSED"
     assert receiver.connections == 1
+    await poster.aclose()
+
+
+async def test_a_name_server_that_does_not_answer_holds_up_no_other_name(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered, looked_up = threading.Event(), []
+
+    def getaddrinfo(host: str, port: int, **_: object) -> list[tuple[object, ...]]:
+        looked_up.append(host)
+        if host == "stuck.example":
+            assert answered.wait(30)
+        return [(0, 0, 0, "", ("127.0.0.1", port))]
+
+    monkeypatch.setattr(dialing.socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(posting, "ATTEMPT_SECONDS", 0.5)
+    poster = Poster(LOOPBACK)
+    stuck = [poster.post(receiver.url(host="stuck.example"), {}, b"{}") for _ in range(200)]
+    assert {each.error for each in await asyncio.gather(*stuck)} == {"NO_ANSWER_IN_TIME"}
+    assert looked_up == ["stuck.example"]
+    assert (await poster.post(receiver.url(host="hooks.example"), {}, b"{}")).delivered
+    answered.set()
     await poster.aclose()
 
 
