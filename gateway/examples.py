@@ -41,6 +41,12 @@ BODIES: Final[dict[str, dict[str, Any]]] = {
     "UpdateCredential": {"isDefault": True},
     "UpdateApp": {"isDefault": True},
     "CreateStreamToken": {"operationId": f"comms_operation_{_SUFFIX}", "ttl": 300},
+    "CreateWebhook": {
+        "url": "https://hooks.example.com/pharos",
+        "eventTypes": ["pharos.recipients.changed", "pharos.operation.completed"],
+        "description": "the shop's",
+    },
+    "ReplayWebhookDeliveries": {"deliveryIds": [f"comms_webhook_delivery_{_SUFFIX}"]},
 }
 
 PATHS: Final = {
@@ -50,4 +56,5 @@ PATHS: Final = {
     "operation_id": f"comms_operation_{_SUFFIX}",
     "push_notification_id": f"comms_pushnotification_{_SUFFIX}",
     "user_id": _USER,
+    "webhook_id": f"comms_webhook_{_SUFFIX}",
 }

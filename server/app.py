@@ -24,6 +24,7 @@ from server.api.push_notifications import PushNotificationServicer
 from server.api.server import ApiServer
 from server.api.stream_tokens import StreamTokens, StreamTokenServicer
 from server.api.users import UserServicer
+from server.api.webhooks import WebhookServicer
 from server.config import Config
 from server.dispatch.health import HealthReports
 from server.dispatch.job_run import Parts
@@ -62,8 +63,14 @@ from server.store.registrations import Registrations
 from server.store.retention import Retention
 from server.store.schedule import Schedule
 from server.store.users import Users
+from server.store.webhook_turns import WebhookTurns
+from server.store.webhooks import Webhooks
 from server.watch.stream import StatusStreams
 from server.watch.tailer import Tailer
+from server.webhooks.addresses import AddressRules
+from server.webhooks.deliverer import Deliverer
+from server.webhooks.posting import Poster
+from server.webhooks.turn import Parts as WebhookParts
 
 log = structlog.get_logger(__name__)
 
@@ -88,32 +95,30 @@ async def serve(config: Config, address: str) -> None:
 
 async def work(config: Config, name: str) -> None:
     """Run a worker until a signal."""
-    async with _database(config, "pharos-work") as database, _running() as process:
+    async with _database(config, "pharos-work") as database:
         hints = Hints(database.dsn)
         sealer = Sealer.from_environment(config.environment, config.data_dir)
-        senders = Senders(config.endpoints, sealer, _transports(config))
-        reports = HealthReports(CredentialHealths(database), hints)
-        lanes, guard = Lanes(reports.tell), RemovalGuard(config.removal_share)
-        parts = Parts(Jobs(database), senders, Renderings(Renderer()), lanes, hints, config.lease, guard)
-        worker = Worker(parts, hints.jobs)
-        process.start(hints.run())
-        process.start(reports.run())
-        process.start(run_schedule(Schedule(database), hints))
-        process.start(
-            keep_up(
-                Partitions(database).make, RequestKeys(database).expire, Retention(database, config.retention).enforce
-            )
-        )
-        working = process.start(worker.run())
-        lifecycle.ready({"worker": name})
-        await process.stopped()
-        worker.stop()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(config.grace.total_seconds()):
-                await asyncio.wait([working])
-        await reports.finish()
-        async with asyncio.timeout(config.endpoints.request_timeout + 5):
-            await senders.aclose()
+        async with _deliverer(config, database, sealer, hints) as deliverer, _running() as process:
+            senders = Senders(config.endpoints, sealer, _transports(config))
+            reports = HealthReports(CredentialHealths(database), hints)
+            lanes, guard = Lanes(reports.tell), RemovalGuard(config.removal_share)
+            parts = Parts(Jobs(database), senders, Renderings(Renderer()), lanes, hints, config.lease, guard)
+            worker = Worker(parts, hints.jobs)
+            process.start(hints.run())
+            process.start(reports.run())
+            process.start(run_schedule(Schedule(database), hints))
+            process.start(_upkeep(config, database))
+            working = [process.start(worker.run()), process.start(deliverer.run())]
+            lifecycle.ready({"worker": name})
+            await process.stopped()
+            worker.stop()
+            deliverer.stop()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(config.grace.total_seconds()):
+                    await asyncio.wait(working)
+            await reports.finish()
+            async with asyncio.timeout(config.endpoints.request_timeout + 5):
+                await senders.aclose()
 
 
 async def run_database(config: Config) -> None:
@@ -137,6 +142,24 @@ async def create_account(config: Config, name: str) -> dict[str, str]:
     return {"accountId": ids.encode(Kind.ACCOUNT, issued.id), "authToken": issued.secret}
 
 
+def _upkeep(config: Config, database: Database) -> Coroutine[Any, Any, None]:
+    return keep_up(
+        Partitions(database).make,
+        RequestKeys(database).expire,
+        Retention(database, config.retention).enforce,
+        Webhooks(database).expire,
+    )
+
+
+@contextlib.asynccontextmanager
+async def _deliverer(config: Config, database: Database, sealer: Sealer, hints: Hints) -> AsyncIterator[Deliverer]:
+    """What delivers to webhooks, on connections of its own: however many there are, pushes don't wait for them."""
+    poster = Poster(AddressRules(config.webhook_networks), config.webhook_ca)
+    async with contextlib.aclosing(poster), _opened(database.dsn, "pharos-webhooks", size=3) as own:
+        turns = WebhookTurns(own)
+        yield Deliverer(turns, WebhookParts(turns, Feed(own), sealer, poster), hints, hints.feeds)
+
+
 def _transports(config: Config) -> Connect:
     if config.transport == "httpx":
         return HttpxTransport
@@ -155,6 +178,7 @@ def _api(config: Config, database: Database, hints: Hints, tailer: Tailer, addre
         DeviceRegistrationServicer(Registrations(database)),
         AppServicer(apps),
         CredentialServicer(Credentials(database), parse_credential, sealer, hints),
+        WebhookServicer(Webhooks(database), sealer, AddressRules(config.webhook_networks).problem),
         PushNotificationServicer(
             operations, notifications, renderer, DryRuns(Jobs(database), renderer, measure), hints
         ),
@@ -205,8 +229,8 @@ async def _database(config: Config, application: str) -> AsyncIterator[Database]
 
 
 @contextlib.asynccontextmanager
-async def _opened(dsn: str, application: str) -> AsyncIterator[Database]:
-    database = await Database.open(dsn, application=application)
+async def _opened(dsn: str, application: str, size: int = 10) -> AsyncIterator[Database]:
+    database = await Database.open(dsn, size=size, application=application)
     try:
         yield database
     finally:

@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from server.providers.endpoints import Endpoints
+from server.webhooks.addresses import Network, networks
 
 TRANSPORTS = ("http2", "httpx")
 DEFAULT_DATA_DIR = Path("data")
@@ -23,6 +24,7 @@ class Config:
 
     ``removal_share``: how much of an operation may die of one error before its devices are rather kept.
     ``transport`` is what sends to the providers, ``response_table`` the size of its table for response headers.
+    ``webhook_networks``: where webhooks may be besides the public internet; ``webhook_ca``: whom they are trusted by.
     """
 
     data_dir: Path
@@ -35,6 +37,8 @@ class Config:
     removal_share: float = 0.5
     transport: str = TRANSPORTS[0]
     response_table: int = 0
+    webhook_networks: tuple[Network, ...] = ()
+    webhook_ca: Path | None = None
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Config:
@@ -50,6 +54,8 @@ class Config:
             removal_share=_number(environment, "PHAROS_REMOVAL_SHARE", 0.5, most=1.0),
             transport=_choice(environment, "PHAROS_TRANSPORT", TRANSPORTS),
             response_table=int(_choice(environment, "PHAROS_HTTP2_RESPONSE_TABLE", ("0", "4096"))),
+            webhook_networks=_networks(environment, "PHAROS_WEBHOOK_NETWORKS"),
+            webhook_ca=_path(environment, "PHAROS_WEBHOOK_CA"),
         )
 
 
@@ -61,15 +67,28 @@ def _endpoints(environment: Mapping[str, str]) -> Endpoints:
         "apns_sandbox_url": environment.get("PHAROS_APNS_SANDBOX_URL"),
     }
     urls = {name: url for name, url in given.items() if url}
-    ca_file = environment.get("PHAROS_PROVIDER_CA")
     timeout = _seconds(environment, "PHAROS_PROVIDER_TIMEOUT_SECONDS", 15.0)
     quota = _number(environment, "PHAROS_FCM_QUOTA_PER_MINUTE", 600_000.0, most=1e9) / 60
     return Endpoints(
         **urls,
-        ca_file=Path(ca_file) if ca_file else None,
+        ca_file=_path(environment, "PHAROS_PROVIDER_CA"),
         request_timeout=timeout.total_seconds(),
         fcm_quota=quota,
     )
+
+
+def _networks(environment: Mapping[str, str], name: str) -> tuple[Network, ...]:
+    """Networks as ``10.0.0.0/8``, with commas between them."""
+    text = environment.get(name, "")
+    try:
+        return networks([part.strip() for part in text.split(",") if part.strip()])
+    except ValueError:
+        raise BadSetting(f"{name} must be networks as 10.0.0.0/8,fd00::/8, not {text!r}") from None
+
+
+def _path(environment: Mapping[str, str], name: str) -> Path | None:
+    text = environment.get(name)
+    return Path(text) if text else None
 
 
 def _choice(environment: Mapping[str, str], name: str, choices: Sequence[str]) -> str:

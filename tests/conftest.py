@@ -38,6 +38,7 @@ from pharos.push.v1 import (
     types_pb2,
     users_pb2,
     users_pb2_grpc,
+    webhooks_pb2_grpc,
 )
 
 from server.domain import ids
@@ -123,6 +124,10 @@ class Caller:
     @property
     def apps(self) -> apps_pb2_grpc.AppServiceStub:
         return apps_pb2_grpc.AppServiceStub(self.channel)
+
+    @property
+    def webhooks(self) -> webhooks_pb2_grpc.WebhookServiceStub:
+        return webhooks_pb2_grpc.WebhookServiceStub(self.channel)
 
     async def register(self, token: str, **fields: Any) -> device_registrations_pb2.DeviceRegistration:
         """Register a device, of FCM where ``provider`` is not given, and fetch the registration that it is in."""

@@ -15,6 +15,7 @@ from server.api.operations import OperationServicer
 from server.api.push_notifications import PushNotificationServicer
 from server.api.server import ApiServer
 from server.api.users import UserServicer
+from server.api.webhooks import WebhookServicer
 from server.providers.measuring import measure
 from server.providers.sealing import Sealer
 from server.rendering.renderer import Renderer
@@ -28,6 +29,8 @@ from server.store.notifications import Notifications
 from server.store.operations import Operations
 from server.store.registrations import Registrations
 from server.store.users import Users
+from server.store.webhooks import Webhooks
+from server.webhooks.addresses import AddressRules
 
 
 class _Unheard:
@@ -46,6 +49,7 @@ def api_server(database: Database, parse: Any) -> ApiServer:
         CredentialServicer(Credentials(database), parse, Sealer([bytes(32)]), unheard),
         DeviceRegistrationServicer(Registrations(database)),
         UserServicer(Users(database)),
+        WebhookServicer(Webhooks(database), Sealer([bytes(32)]), AddressRules().problem),
         PushNotificationServicer(
             operations, notifications, renderer, DryRuns(Jobs(database), renderer, measure), unheard
         ),

@@ -17,6 +17,7 @@ from pharos.push.v1 import operations_pb2_grpc as operations
 from pharos.push.v1 import push_notifications_pb2_grpc as notifications
 from pharos.push.v1 import stream_tokens_pb2_grpc as stream_tokens
 from pharos.push.v1 import users_pb2_grpc as users
+from pharos.push.v1 import webhooks_pb2_grpc as webhooks
 
 from server.domain.errors import Unavailable
 
@@ -41,6 +42,7 @@ _SERVICES: Final[Sequence[tuple[type, Callable[[Any, grpc.aio.Server], None]]]] 
     (notifications.PushNotificationServiceServicer, notifications.add_PushNotificationServiceServicer_to_server),
     (stream_tokens.StreamTokenServiceServicer, stream_tokens.add_StreamTokenServiceServicer_to_server),
     (users.UserServiceServicer, users.add_UserServiceServicer_to_server),
+    (webhooks.WebhookServiceServicer, webhooks.add_WebhookServiceServicer_to_server),
 )
 
 _SERVING = health_pb2.HealthCheckResponse.SERVING

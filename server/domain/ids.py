@@ -25,6 +25,8 @@ class Kind(StrEnum):
     CREDENTIAL = "comms_credential_"
     NOTIFICATION = "comms_pushnotification_"
     OPERATION = "comms_operation_"
+    WEBHOOK = "comms_webhook_"
+    WEBHOOK_DELIVERY = "comms_webhook_delivery_"
     ACCOUNT = "AC"
     API_KEY = "SK"
 

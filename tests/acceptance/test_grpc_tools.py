@@ -28,6 +28,7 @@ _SERVICES = {
     "PushNotificationService",
     "StreamTokenService",
     "UserService",
+    "WebhookService",
 }
 _SUFFIX = "01h9krwprkeee8fzqspvwy6nq8"  # of nothing that exists
 
@@ -57,6 +58,14 @@ _REQUESTS: dict[str, dict[str, Any]] = {
     "GetPushNotification": {"push_notification_id": f"comms_pushnotification_{_SUFFIX}"},
     "GetUser": {"user_id": f"comms_pushnotificationuser_{_SUFFIX}"},
     "DeleteUser": {"user_id": f"comms_pushnotificationuser_{_SUFFIX}"},
+    "CreateWebhook": {"url": "https://127.0.0.1/refused"},
+    "GetWebhook": {"webhook_id": f"comms_webhook_{_SUFFIX}"},
+    "DeleteWebhook": {"webhook_id": f"comms_webhook_{_SUFFIX}"},
+    "RotateWebhookSecret": {"webhook_id": f"comms_webhook_{_SUFFIX}"},
+    "PauseWebhook": {"webhook_id": f"comms_webhook_{_SUFFIX}"},
+    "ResumeWebhook": {"webhook_id": f"comms_webhook_{_SUFFIX}"},
+    "ListWebhookDeliveries": {"webhook_id": f"comms_webhook_{_SUFFIX}"},
+    "ReplayWebhookDeliveries": {"webhook_id": f"comms_webhook_{_SUFFIX}"},
 }
 _ANSWERS = {grpc.StatusCode.OK, grpc.StatusCode.NOT_FOUND, grpc.StatusCode.INVALID_ARGUMENT}
 

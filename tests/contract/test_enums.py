@@ -6,10 +6,11 @@ from enum import IntEnum
 from typing import Any
 
 import pytest
-from pharos.push.v1 import operations_pb2, types_pb2
+from pharos.push.v1 import operations_pb2, types_pb2, webhooks_pb2
 
 from server.domain.operations import OperationStatus, Status
 from server.domain.reasons import Reason
+from server.domain.webhooks import DeliveryStatus, WebhookStatus
 
 
 @pytest.mark.parametrize(
@@ -18,6 +19,8 @@ from server.domain.reasons import Reason
         (Reason, types_pb2.DeliveryReason, "DELIVERY_REASON_"),
         (Status, types_pb2.DeliveryStatus, "DELIVERY_STATUS_"),
         (OperationStatus, operations_pb2.OperationStatus, "OPERATION_STATUS_"),
+        (WebhookStatus, webhooks_pb2.WebhookStatus, "WEBHOOK_STATUS_"),
+        (DeliveryStatus, webhooks_pb2.WebhookDeliveryStatus, "WEBHOOK_DELIVERY_STATUS_"),
     ],
 )
 def test_same_names_and_numbers(ours: type[IntEnum], contract: Any, prefix: str) -> None:

@@ -18,6 +18,8 @@ _FORMS = {
     Kind.CREDENTIAL: r"comms_credential_[a-hjkmnpqrstv-z0-9]{26,34}",
     Kind.NOTIFICATION: r"comms_pushnotification_[0-7][a-hjkmnpqrstv-z0-9]{25}",
     Kind.OPERATION: r"comms_operation_[0-7][a-hjkmnpqrstv-z0-9]{25}",
+    Kind.WEBHOOK: r"comms_webhook_[a-hjkmnpqrstv-z0-9]{26,34}",
+    Kind.WEBHOOK_DELIVERY: r"comms_webhook_delivery_[a-hjkmnpqrstv-z0-9]{26,34}",
     Kind.ACCOUNT: r"AC[0-9a-f]{32}",
     Kind.API_KEY: r"SK[0-9a-f]{32}",
 }

@@ -1,0 +1,1 @@
+"""Posts what happens in an account to its webhooks."""
