@@ -117,6 +117,7 @@ class Http2Transport:
         if connection in self._open:
             self._open.remove(connection)
             self._leaving.add(connection)
+            self._find_room()
 
     def was_lost(self, connection: Connection) -> None:
         if connection in self._leaving:
@@ -216,9 +217,11 @@ class Http2Transport:
         """Seconds to wait, with full jitter, since the connections before this one were of no use."""
         if self._newest is not None and self._newest.answered:
             self._failures = 0
-        if not self._failures:
             return 0.0
-        longest = min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2.0 ** min(self._failures, 10))  # no float holds 2.0 ** 1024
+        useless = self._failures + sum(not connection.answered for connection in self._leaving)
+        if not useless:
+            return 0.0
+        longest = min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2.0 ** min(useless, 10))  # no float holds 2.0 ** 1024
         return random.uniform(0, longest)  # noqa: S311  # no secret
 
     def _fail_waiting(self, error: NotSentError) -> None:
