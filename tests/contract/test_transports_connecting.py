@@ -221,6 +221,23 @@ async def test_renewed_it_takes_a_fresh_connection(wire: Wire, server: ScriptedS
     await server.until(server.peers[0].lost.done)
 
 
+async def test_renewed_it_hands_back_what_was_not_sent(wire: Wire, server: ScriptedServer) -> None:
+    """What those requests carry is why there was a renewal: no fresh connection may see it."""
+    server.script = ignore
+    transport = wire.connect(server.origin, streams=10)
+    posts = [asyncio.ensure_future(post(transport, path)) for path in paths(20)]
+    sent, waiting = posts[:10], posts[10:]
+    await server.arrivals(10)
+    transport.renew()
+    if wire.exact:
+        assert {fate.code for fate in await ended(waiting, SOON)} == {"RENEWED"}  # at once
+    for exchange in server.peers[0].open:
+        exchange.refuse()
+    assert {fate.code for fate in await ended(waiting)} == {"RENEWED"}
+    assert {fate.code for fate in await ended(sent)} == {"RENEWED" if wire.exact else "REFUSED_STREAM"}
+    assert len(server.exchanges) == 10
+
+
 async def test_closed_it_loses_nothing(wire: Wire, server: ScriptedServer) -> None:
     """What waits for a stream is either served or certainly not sent."""
     server.greeting = {SettingCodes.MAX_CONCURRENT_STREAMS: 10}

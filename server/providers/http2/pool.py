@@ -15,7 +15,7 @@ from server.providers.http2.connection import Connection
 from server.providers.http2.dialing import Dialer
 from server.providers.http2.exchange import Exchange
 from server.providers.http2.upkeep import Timing
-from server.providers.transport import CertificateRefusedError, NotSentError, Origin, Request
+from server.providers.transport import RENEWED, CertificateRefusedError, NotSentError, Origin, Request
 
 _log = logging.getLogger(__name__)
 
@@ -75,8 +75,15 @@ class Http2Transport:
         return exchange
 
     def renew(self) -> None:
+        waiting, self._waiting = self._waiting, deque()
+        for connection in self._connections():
+            for exchange in connection.exchanges():
+                exchange.stale = True
         for connection in list(self._open):
             connection.retire()
+        for exchange in waiting:
+            if not exchange.done():
+                exchange.set_exception(NotSentError(RENEWED))
 
     async def aclose(self) -> None:
         self._closed = True
@@ -105,6 +112,9 @@ class Http2Transport:
         over = exchange.resends >= MOST_RESENDS or exchange.deadline <= self._loop.time()
         if over or isinstance(error, CertificateRefusedError):
             exchange.set_exception(error)
+            return
+        if exchange.stale:
+            exchange.set_exception(NotSentError(RENEWED))
             return
         exchange.resends += 1
         exchange.holder = self
