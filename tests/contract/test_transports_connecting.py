@@ -238,6 +238,34 @@ async def test_renewed_it_hands_back_what_was_not_sent(wire: Wire, server: Scrip
     assert len(server.exchanges) == 10
 
 
+async def test_what_comes_too_late_is_not_sent(wire: Wire, server: ScriptedServer) -> None:
+    """Also where a stream is free: nobody would wait for its answer."""
+    transport = wire.connect(server.origin)
+    await post(transport)
+    fates = [await post(transport, "/late", seconds) for seconds in (0.0, -1.0)]
+    assert wire.judge(fates, server) == Tally(not_sent=2)
+    assert len(server.exchanges) == 1
+
+
+async def test_what_waited_too_long_is_not_sent_though_a_stream_is_free_now(wire: Wire, server: ScriptedServer) -> None:
+    """The loop is busy past its deadline, and hears of the stream first."""
+    server.script = gate = Gate()
+    transport = wire.connect(server.origin, streams=1)
+    first = asyncio.ensure_future(post(transport))
+    await server.arrivals(1)
+    loop = asyncio.get_running_loop()
+    second = asyncio.ensure_future(post(transport, "/late", 0.2))
+    await asyncio.sleep(0)
+    over = loop.time() + 0.3
+    gate.open()
+    while loop.time() < over:
+        pass
+    found = wire.judge(await ended([first, second]), server)
+    if wire.exact:
+        assert found == Tally(answered=1, not_sent=1)
+        assert len(server.exchanges) == 1
+
+
 async def test_closed_it_loses_nothing(wire: Wire, server: ScriptedServer) -> None:
     """What waits for a stream is either served or certainly not sent."""
     server.greeting = {SettingCodes.MAX_CONCURRENT_STREAMS: 10}

@@ -21,6 +21,7 @@ _log = logging.getLogger(__name__)
 
 MOST_RESENDS = 3
 
+_TOO_LATE = "NO_STREAM_IN_TIME"
 _SWEEP_SECONDS = 0.05  # the shortest time between two looks at the deadlines
 _TICK_SECONDS = 1.0
 _GROW_SECONDS = 0.05  # a queue that lasts this long asks for another connection
@@ -58,11 +59,14 @@ class Http2Transport:
 
     def post(self, request: Request, deadline: float) -> Exchange:
         exchange = Exchange(request, deadline, self, self._loop)
-        if deadline < self._sweep_at:
-            self._sweep_by(deadline)
         if self._closed:
             exchange.set_exception(NotSentError("TRANSPORT_CLOSED"))
             return exchange
+        if deadline <= self._loop.time():
+            exchange.set_exception(NotSentError(_TOO_LATE))
+            return exchange
+        if deadline < self._sweep_at:
+            self._sweep_by(deadline)
         if self._waiting:  # then no connection has room, or the queue is about to be served
             self._waiting.append(exchange)
             return exchange
@@ -102,9 +106,14 @@ class Http2Transport:
     def has_room(self, connection: Connection) -> None:
         """Give it the requests that waited longest."""
         waiting = self._waiting
+        now = self._loop.time()
         while waiting and connection.can_start():
             exchange = waiting.popleft()
-            if not exchange.done():
+            if exchange.done():
+                continue
+            if exchange.deadline <= now:  # the loop was busy, and the next look at the deadlines is still to come
+                exchange.set_exception(NotSentError(_TOO_LATE))
+            else:
                 connection.start(exchange)
 
     def not_sent(self, exchange: Exchange, error: NotSentError) -> None:
@@ -170,7 +179,7 @@ class Http2Transport:
             self._sweep_by(max(earliest, now + _SWEEP_SECONDS))
 
     def _expire_waiting(self, now: float) -> None:
-        code = "NO_STREAM_IN_TIME" if self._open else "NO_CONNECTION_IN_TIME"
+        code = _TOO_LATE if self._open else "NO_CONNECTION_IN_TIME"
         kept: deque[Exchange] = deque()
         for exchange in self._waiting:
             if exchange.done():

@@ -169,6 +169,25 @@ async def test_fcm_refused_token_is_replaced_and_the_push_repeated(fcm: Any, clo
     assert transport.deadlines[1] == transport.deadlines[2]
 
 
+async def test_fcm_waiting_for_another_token_is_part_of_the_pushs_time(samples: Any, clock: Clock) -> None:
+    """The endpoint falls silent after the first token."""
+    google = Google()
+
+    async def ask(request: httpx.Request) -> httpx.Response:
+        if google.asked:
+            await asyncio.Event().wait()
+        return google(request)
+
+    account = ServiceAccount("demo", "push@demo.iam", "key-1", samples.pem_of(samples.rsa_key()))
+    async with httpx.AsyncClient(transport=httpx.MockTransport(ask)) as client:
+        tokens = AccessTokens(account, client, "https://oauth.test/token", 1.0, clock)
+        await tokens.current()
+        clock.now += 600
+        sender = FcmSender(ScriptedTransport(UNAUTHENTICATED), "demo", tokens, 0.05, clock)
+        assert await sender.send(PUSH) == NotSent("ACCESS_TOKEN_TIMEOUT")
+        await sender.aclose()
+
+
 async def test_fcm_credential_refused_with_a_fresh_token(fcm: Any, google: Google, clock: Clock) -> None:
     transport = ScriptedTransport(GOOD, UNAUTHENTICATED)
     sender = fcm(transport)
