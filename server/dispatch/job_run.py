@@ -23,7 +23,7 @@ from server.domain.delivery import DeviceState, End, RecipientState, can_wait, e
 from server.domain.errors import Unavailable
 from server.domain.jobs import MOST_PICKS, Holder, Job
 from server.domain.operations import Status
-from server.domain.outcomes import Outcome
+from server.domain.outcomes import NotSent, Outcome, Unknown
 from server.domain.plan import Reach, plan
 from server.domain.pushes import Provider, Push, push_id
 from server.domain.reasons import Reason
@@ -33,6 +33,7 @@ from server.domain.templates import RenderError
 log = structlog.get_logger(__name__)
 
 UNPREPARED_SECONDS = 0.5  # before a job that could not be looked at goes back to the queue
+MISTAKE = "INTERNAL_ERROR"  # the code of pushes that failed for an error of ours
 WIDTH = 125  # pushes of one job under way at once: what is done between two turns of an urgent one
 
 
@@ -67,6 +68,7 @@ class JobRun:
         self._clock = Clock(job.claimed_at)
         self._expires_at = None if job.ttl is None else job.due_at + timedelta(seconds=job.ttl)
         self._stopping = False
+        self._mistaken = False
         self._ways: dict[UUID, _Way] = {}
         self._findings = Findings(job, parts.guard)
         self._record = Recording(job, parts.store, parts.announcer, parts.lease, self._findings)
@@ -157,10 +159,24 @@ class JobRun:
             self._record.end_if_decided(state)
 
     async def _push(self, state: RecipientState, device: DeviceState) -> bool:
-        """Try a device, if it may be tried now. Return whether its provider was asked."""
+        """Try a device, if it may be tried now. Return whether its provider was asked.
+
+        An error that nobody expected is this push's own: the others go on, and it is tried again by what is known.
+        """
         if not self._may_try(device):
             return False
-        way = self._way(device)
+        fate: Outcome = NotSent(MISTAKE)
+        try:
+            way = self._way(device)
+            fate = Unknown(MISTAKE)
+            return await self._push_by(way, state, device)
+        except Exception as error:  # noqa: BLE001 # it is logged, and the other pushes of the batch are under way
+            self._tell_mistake(error)
+            if not device.decided:
+                settle(device, fate, self._clock.now(), self.job.deadline)
+            return False
+
+    async def _push_by(self, way: _Way, state: RecipientState, device: DeviceState) -> bool:
         waits = not way.lane.enter_at_once()
         if waits and (rest := await way.lane.enter(urgent=self.job.small)):
             self._hold(device, way, rest)
@@ -193,7 +209,16 @@ class JobRun:
         except RenderError as error:
             device.fail(Reason.RENDER_ERROR, str(error)[:200])
             return None
+        except Exception as error:  # noqa: BLE001 # it is logged, and the other pushes of the batch are under way
+            self._tell_mistake(error)
+            return NotSent(MISTAKE)
         return await sender.send(push)
+
+    def _tell_mistake(self, error: Exception) -> None:
+        """Log it; once for a job, all of whose pushes may have it."""
+        if not self._mistaken:
+            self._mistaken = True
+            log.error("push failed", job_id=str(self.job.lease.job_id), exc_info=error)
 
     def _settle(self, state: RecipientState, device: DeviceState, way: _Way, outcome: Outcome) -> None:
         settle(device, outcome, self._clock.now(), self.job.deadline)

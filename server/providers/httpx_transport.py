@@ -16,6 +16,7 @@ from h2.exceptions import H2Error
 
 from server.providers import tls
 from server.providers.transport import (
+    RENEWED,
     CertificateRefusedError,
     NotSentError,
     Origin,
@@ -118,13 +119,15 @@ class HttpxTransport:
         self._session = _Session(origin.url, context)
         self._retired: list[_Session] = []
         self._active = 0
+        self._renewals = 0
         self._idle = asyncio.Event()
         self._idle.set()
         self._closed = False
 
     async def post(self, request: Request, deadline: float) -> Response:
+        renewals = self._renewals
         await self._slot(deadline)
-        session = self._enter()
+        session = self._enter(renewals)
         body = _Body(request.body)
         seconds = deadline - asyncio.get_running_loop().time()
         try:
@@ -142,6 +145,7 @@ class HttpxTransport:
             await self._close_retired()
 
     def renew(self) -> None:
+        self._renewals += 1
         self._retire(self._session)
 
     async def aclose(self) -> None:
@@ -157,10 +161,10 @@ class HttpxTransport:
         except TimeoutError:
             raise NotSentError("NO_STREAM_IN_TIME") from None
 
-    def _enter(self) -> _Session:
-        if self._closed:
+    def _enter(self, renewals: int) -> _Session:
+        if self._closed or renewals != self._renewals:
             self._slots.release()
-            raise NotSentError("TRANSPORT_CLOSED")
+            raise NotSentError("TRANSPORT_CLOSED" if self._closed else RENEWED)
         self._active += 1
         self._idle.clear()
         self._session.active += 1

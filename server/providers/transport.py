@@ -9,6 +9,8 @@ from typing import Protocol
 
 Header = tuple[str, str]
 
+RENEWED = "RENEWED"  # the code of requests that were made before a renewal, and not sent
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SharedHeaders:
@@ -69,7 +71,11 @@ class Transport(Protocol):
         """
 
     def renew(self) -> None:
-        """Use fresh connections from now on; requests on the present ones may end there."""
+        """Use fresh connections from now on; requests on the present ones may end there.
+
+        Those that wait, or turn out not to have been sent, raise NotSentError with ``RENEWED``: what they carry is
+        what the present connections had.
+        """
 
     async def aclose(self) -> None:
         """Let the requests in flight end, then close. Later posts raise NotSentError."""

@@ -221,6 +221,51 @@ async def test_renewed_it_takes_a_fresh_connection(wire: Wire, server: ScriptedS
     await server.until(server.peers[0].lost.done)
 
 
+async def test_renewed_it_hands_back_what_was_not_sent(wire: Wire, server: ScriptedServer) -> None:
+    """What those requests carry is why there was a renewal: no fresh connection may see it."""
+    server.script = ignore
+    transport = wire.connect(server.origin, streams=10)
+    posts = [asyncio.ensure_future(post(transport, path)) for path in paths(20)]
+    sent, waiting = posts[:10], posts[10:]
+    await server.arrivals(10)
+    transport.renew()
+    if wire.exact:
+        assert {fate.code for fate in await ended(waiting, SOON)} == {"RENEWED"}  # at once
+    for exchange in server.peers[0].open:
+        exchange.refuse()
+    assert {fate.code for fate in await ended(waiting)} == {"RENEWED"}
+    assert {fate.code for fate in await ended(sent)} == {"RENEWED" if wire.exact else "REFUSED_STREAM"}
+    assert len(server.exchanges) == 10
+
+
+async def test_what_comes_too_late_is_not_sent(wire: Wire, server: ScriptedServer) -> None:
+    """Also where a stream is free: nobody would wait for its answer."""
+    transport = wire.connect(server.origin)
+    await post(transport)
+    fates = [await post(transport, "/late", seconds) for seconds in (0.0, -1.0)]
+    assert wire.judge(fates, server) == Tally(not_sent=2)
+    assert len(server.exchanges) == 1
+
+
+async def test_what_waited_too_long_is_not_sent_though_a_stream_is_free_now(wire: Wire, server: ScriptedServer) -> None:
+    """The loop is busy past its deadline, and hears of the stream first."""
+    server.script = gate = Gate()
+    transport = wire.connect(server.origin, streams=1)
+    first = asyncio.ensure_future(post(transport))
+    await server.arrivals(1)
+    loop = asyncio.get_running_loop()
+    second = asyncio.ensure_future(post(transport, "/late", 0.2))
+    await asyncio.sleep(0)
+    over = loop.time() + 0.3
+    gate.open()
+    while loop.time() < over:
+        pass
+    found = wire.judge(await ended([first, second]), server)
+    if wire.exact:
+        assert found == Tally(answered=1, not_sent=1)
+        assert len(server.exchanges) == 1
+
+
 async def test_closed_it_loses_nothing(wire: Wire, server: ScriptedServer) -> None:
     """What waits for a stream is either served or certainly not sent."""
     server.greeting = {SettingCodes.MAX_CONCURRENT_STREAMS: 10}

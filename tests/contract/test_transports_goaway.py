@@ -96,6 +96,25 @@ async def test_a_last_stream_equal_and_no_answer_ever(wire: Wire, server: Script
         assert {fate.code for fate in others} == {"200"}
 
 
+async def test_what_waits_is_served_elsewhere_once_every_connection_was_told_to_go(
+    wire: Wire, server: ScriptedServer
+) -> None:
+    """All at once, as when a provider restarts, and long before the requests on them are answered."""
+    gate = server.script = Gate()
+    transport = wire.connect(server.origin, streams=10, connections=2)
+    posts = [asyncio.ensure_future(post(transport, path)) for path in paths(30)]
+    await server.arrivals(20 if wire.exact else 10)
+    server.script = Exchange.answer
+    for peer in server.peers:
+        peer.go_away(peer.open[-1].stream_id)
+    await wire.reach(server, lambda: len(server.exchanges) == 30, posts)
+    if wire.exact:
+        assert len(gate.held) == 20
+        assert len(server.peers) == 3
+    gate.open()
+    wire.judge(await ended(posts), server, Tally(answered=30))
+
+
 async def test_goaway_twice_as_a_server_that_drains(wire: Wire, server: ScriptedServer) -> None:
     """2^31-1 first: "stop", then the id of the last stream that came in before the client could stop."""
     gate = server.script = Gate()

@@ -12,6 +12,7 @@ from server.domain.pushes import Push
 from server.providers.apns import answers, message
 from server.providers.apns.token import ProviderToken
 from server.providers.transport import (
+    RENEWED,
     CertificateRefusedError,
     Header,
     NotSentError,
@@ -46,6 +47,7 @@ class ApnsSender:
         self._clock = clock
         self._shared: dict[tuple[str, str], SharedHeaders] = {}  # by push type and priority, with _shared_token
         self._shared_token: str | None = None
+        self._refusals = token.refusals if token else 0  # for which the connections are fresh
 
     async def send(self, push: Push) -> Outcome:
         composed = message.compose(push)
@@ -66,16 +68,28 @@ class ApnsSender:
 
     async def _exchange(self, composed: message.Message) -> Response:
         deadline = asyncio.get_running_loop().time() + self._timeout
-        used = self._token.current() if self._token else None
-        response = await self._transport.post(self._request(composed, used), deadline)
-        if self._token is None or used is None or not _is_expired(response):
-            return response
-        if self._token.renew(used):
-            self._transport.renew()  # Apple takes no other token on a connection that has seen an expired one
-        replacement = self._token.current()
-        if replacement == used:
-            return response
-        return await self._transport.post(self._request(composed, replacement), deadline)
+        if self._token is None:
+            return await self._transport.post(self._request(composed, None), deadline)
+        used = self._current(self._token)
+        try:
+            response = await self._transport.post(self._request(composed, used), deadline)
+        except NotSentError as error:
+            if error.code != RENEWED:
+                raise
+        else:
+            if not _is_expired(response) or not self._token.replace(used):
+                return response
+        return await self._transport.post(self._request(composed, self._current(self._token)), deadline)
+
+    def _current(self, token: ProviderToken) -> str:
+        """The token to send with, on connections that never carried a refused one: Apple takes no other on those.
+
+        Each sender of a key sees to its own, whichever of them it was whose push was refused.
+        """
+        if token.refusals != self._refusals:
+            self._refusals = token.refusals
+            self._transport.renew()
+        return token.current()
 
     def _request(self, composed: message.Message, token: str | None) -> Request:
         shared = self._shared_headers(token, composed.push_type, composed.priority)

@@ -52,6 +52,7 @@ class ProviderToken:
         self._clock = clock
         self._issued_at = 0
         self._value = ""
+        self.refusals = 0  # of tokens that were replaced for it
 
     def current(self) -> str:
         now = int(self._clock())
@@ -60,16 +61,16 @@ class ProviderToken:
             self._issue(window)
         return self._value
 
-    def renew(self, refused: str) -> bool:
+    def replace(self, refused: str) -> bool:
         """Replace the token that Apple called expired, which means that the clocks disagree.
 
-        False, and no new token, when the refused one is not the present one or is under 20 minutes old.
+        Return whether there is another one now; there is none where the refused one is under 20 minutes old.
         """
         now = int(self._clock())
-        if refused != self._value or now - self._issued_at < YOUNGEST_TO_RENEW:
-            return False
-        self._issue(now)
-        return True
+        if refused == self._value and now - self._issued_at >= YOUNGEST_TO_RENEW:
+            self.refusals += 1
+            self._issue(now)
+        return refused != self._value
 
     def _issue(self, issued_at: int) -> None:
         claims = msgspec.json.encode({"iss": self._team_id, "iat": issued_at})

@@ -37,7 +37,12 @@ class _Detail(msgspec.Struct, rename="camel"):
 class _Error(msgspec.Struct):
     status: str = ""
     message: str = ""
-    details: list[_Detail] = []
+    raw_details: list[msgspec.Raw] = msgspec.field(name="details", default_factory=list)
+
+    @property
+    def details(self) -> list[_Detail]:
+        """Those that are as we know them: they are of many kinds, and one more must not cost us the verdict."""
+        return [detail for raw in self.raw_details if (detail := _detail(raw))]
 
     @property
     def code(self) -> str:
@@ -51,6 +56,7 @@ class _Answer(msgspec.Struct):
 
 
 _decoder = msgspec.json.Decoder(_Answer)
+_detail_decoder = msgspec.json.Decoder(_Detail)
 
 
 def outcome(response: Response, now: float) -> Outcome:
@@ -78,6 +84,13 @@ def _answer(response: Response) -> _Answer:
         return _decoder.decode(response.body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _Answer()
+
+
+def _detail(raw: msgspec.Raw) -> _Detail | None:
+    try:
+        return _detail_decoder.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 def _bad_request(code: str, error: _Error) -> Outcome:

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from server.domain.outcomes import CredentialRefused, NotSent, Throttled
 from server.providers import codes, retry_after
 from server.providers.credentials.secret import ServiceAccount
+from server.providers.transport import Response
 
 SCOPE = "https://www.googleapis.com/auth/firebase.messaging"
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:jwt-bearer"
@@ -27,6 +28,8 @@ GRANT_TYPE = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 _ASSERTION_SECONDS = 3600
 _EARLY_SECONDS = 300.0
 _TRUSTED_SECONDS = 60.0  # a token this young that is refused is not the token's fault
+_LARGEST_ANSWER = 64 * 1024
+_PLAIN = {"accept-encoding": "identity"}  # a small answer, whose size is what comes over the wire
 _FAILURE_SECONDS = 5.0  # how long one failure answers for all, so that a queue of pushes asks once
 
 
@@ -144,17 +147,26 @@ class AccessTokens:
         form = {"grant_type": GRANT_TYPE, "assertion": self._assertion(int(now))}
         try:
             async with asyncio.timeout(self._timeout):
-                response = await self._client.post(self._url, data=form)
+                response = await self._post(form)
         except (httpx.HTTPError, OSError):
             raise AccessTokenError(NotSent("OAUTH_UNREACHABLE")) from None
-        if response.status_code != HTTPStatus.OK:
+        if response.status != HTTPStatus.OK:
             raise AccessTokenError(_refusal(response, now))
         try:
-            grant = _grant_decoder.decode(response.content)
+            grant = _grant_decoder.decode(response.body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise AccessTokenError(NotSent("OAUTH_MALFORMED")) from None
         early = min(_EARLY_SECONDS, grant.expires_in / 2)
         return _Token(grant.access_token, now, now + grant.expires_in - early, now + grant.expires_in)
+
+    async def _post(self, form: dict[str, str]) -> Response:
+        async with self._client.stream("POST", self._url, data=form, headers=_PLAIN) as response:
+            body = b""
+            async for chunk in response.aiter_bytes():
+                body += chunk
+                if len(body) > _LARGEST_ANSWER:
+                    raise AccessTokenError(NotSent("OAUTH_MALFORMED"))
+            return Response(response.status_code, response.headers, body)
 
     def _assertion(self, now: int) -> str:
         claims = {
@@ -167,12 +179,12 @@ class AccessTokens:
         return jwt.encode(claims, self._key, algorithm="RS256", headers={"kid": self._account.private_key_id})
 
 
-def _refusal(response: httpx.Response, now: float) -> CredentialRefused | Throttled | NotSent:
-    status = response.status_code
+def _refusal(response: Response, now: float) -> CredentialRefused | Throttled | NotSent:
+    status = response.status
     if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return Throttled(f"OAUTH_HTTP_{status}", retry_after.seconds(response.headers.get("retry-after"), now))
     try:
-        error = _refusal_decoder.decode(response.content).error
+        error = _refusal_decoder.decode(response.body).error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         error = ""
     # Without OAuth's own error (RFC 6749, 5.2), something in between answered.

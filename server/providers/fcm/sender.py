@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import TypeVar
 from urllib.parse import quote
 
 from server.domain.outcomes import CredentialRefused, NotSent, Outcome, Rejected, Throttled, Unknown
@@ -21,6 +22,8 @@ from server.providers.transport import (
     Transport,
     UnknownOutcomeError,
 )
+
+T = TypeVar("T")
 
 
 class FcmSender:
@@ -64,21 +67,15 @@ class FcmSender:
 
     async def _exchange(self, body: bytes) -> Response:
         deadline = asyncio.get_running_loop().time() + self._timeout
-        token = self._tokens.held() or await self._token_by(deadline)
+        token = self._tokens.held()
+        if token is None:
+            token = await _by(deadline, self._tokens.current())
         response = await self._transport.post(self._request(token, body), deadline)
         if answers.refuses_access_token(response):
-            replacement = await self._tokens.replacement(token)
+            replacement = await _by(deadline, self._tokens.replacement(token))
             if replacement is not None:
                 return await self._transport.post(self._request(replacement, body), deadline)
         return response
-
-    async def _token_by(self, deadline: float) -> str:
-        """Waiting for the token is part of the push's time. Raises ``NotSentError`` when that is over."""
-        try:
-            async with asyncio.timeout_at(deadline):
-                return await self._tokens.current()
-        except TimeoutError:
-            raise NotSentError("ACCESS_TOKEN_TIMEOUT") from None
 
     def _request(self, token: str, body: bytes) -> Request:
         """With the same shared headers for as long as the token lasts: a transport can keep their encoded form."""
@@ -86,6 +83,15 @@ class FcmSender:
             self._token = token
             self._shared = SharedHeaders((("authorization", f"Bearer {token}"), ("content-type", "application/json")))
         return Request(self._path, self._shared, (), body)
+
+
+async def _by(deadline: float, token: Awaitable[T]) -> T:
+    """Waiting for a token is part of the push's time. Raises ``NotSentError`` when that is over."""
+    try:
+        async with asyncio.timeout_at(deadline):
+            return await token
+    except TimeoutError:
+        raise NotSentError("ACCESS_TOKEN_TIMEOUT") from None
 
 
 def _uncalled(outcome: Outcome) -> Outcome:

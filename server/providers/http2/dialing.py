@@ -59,10 +59,12 @@ class Dialer:
         return addresses[start:] + addresses[:start]
 
     async def _dial_any(self, addresses: list[str]) -> Connection:
-        """The first that works; each has a fair part of the time."""
+        """The first that works; each has a fair part of the time that is left."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self._seconds
         for left in range(len(addresses), 1, -1):
             try:
-                async with asyncio.timeout(self._seconds / left):
+                async with asyncio.timeout((end - loop.time()) / left):
                     return await self._dial_one(addresses[-left])
             except (TimeoutError, NotSentError):
                 continue

@@ -33,6 +33,7 @@ class Exchange(asyncio.Future[Response]):
         "received",
         "request",
         "resends",
+        "stale",
         "status",
         "stream_id",
         "unsent",
@@ -43,6 +44,7 @@ class Exchange(asyncio.Future[Response]):
     deadline: float
     holder: Holder
     resends: int
+    stale: bool  # made before a renewal: no fresh connection may carry it
     stream_id: int
     window: int  # how many bytes of the body the stream may still carry; negative after a smaller setting
     unsent: bytes | None  # the rest of the body; None once the stream is ended from our side
@@ -57,6 +59,7 @@ class Exchange(asyncio.Future[Response]):
         self.deadline = deadline
         self.holder = holder
         self.resends = 0
+        self.stale = False
 
     def cancel(self, msg: object = None) -> bool:
         """Give the request up; where it was already sent, the peer is told."""

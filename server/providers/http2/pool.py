@@ -15,12 +15,13 @@ from server.providers.http2.connection import Connection
 from server.providers.http2.dialing import Dialer
 from server.providers.http2.exchange import Exchange
 from server.providers.http2.upkeep import Timing
-from server.providers.transport import CertificateRefusedError, NotSentError, Origin, Request
+from server.providers.transport import RENEWED, CertificateRefusedError, NotSentError, Origin, Request
 
 _log = logging.getLogger(__name__)
 
 MOST_RESENDS = 3
 
+_TOO_LATE = "NO_STREAM_IN_TIME"
 _SWEEP_SECONDS = 0.05  # the shortest time between two looks at the deadlines
 _TICK_SECONDS = 1.0
 _GROW_SECONDS = 0.05  # a queue that lasts this long asks for another connection
@@ -58,11 +59,14 @@ class Http2Transport:
 
     def post(self, request: Request, deadline: float) -> Exchange:
         exchange = Exchange(request, deadline, self, self._loop)
-        if deadline < self._sweep_at:
-            self._sweep_by(deadline)
         if self._closed:
             exchange.set_exception(NotSentError("TRANSPORT_CLOSED"))
             return exchange
+        if deadline <= self._loop.time():
+            exchange.set_exception(NotSentError(_TOO_LATE))
+            return exchange
+        if deadline < self._sweep_at:
+            self._sweep_by(deadline)
         if self._waiting:  # then no connection has room, or the queue is about to be served
             self._waiting.append(exchange)
             return exchange
@@ -75,8 +79,15 @@ class Http2Transport:
         return exchange
 
     def renew(self) -> None:
+        waiting, self._waiting = self._waiting, deque()
+        for connection in self._connections():
+            for exchange in connection.exchanges():
+                exchange.stale = True
         for connection in list(self._open):
             connection.retire()
+        for exchange in waiting:
+            if not exchange.done():
+                exchange.set_exception(NotSentError(RENEWED))
 
     async def aclose(self) -> None:
         self._closed = True
@@ -95,9 +106,14 @@ class Http2Transport:
     def has_room(self, connection: Connection) -> None:
         """Give it the requests that waited longest."""
         waiting = self._waiting
+        now = self._loop.time()
         while waiting and connection.can_start():
             exchange = waiting.popleft()
-            if not exchange.done():
+            if exchange.done():
+                continue
+            if exchange.deadline <= now:  # the loop was busy, and the next look at the deadlines is still to come
+                exchange.set_exception(NotSentError(_TOO_LATE))
+            else:
                 connection.start(exchange)
 
     def not_sent(self, exchange: Exchange, error: NotSentError) -> None:
@@ -105,6 +121,9 @@ class Http2Transport:
         over = exchange.resends >= MOST_RESENDS or exchange.deadline <= self._loop.time()
         if over or isinstance(error, CertificateRefusedError):
             exchange.set_exception(error)
+            return
+        if exchange.stale:
+            exchange.set_exception(NotSentError(RENEWED))
             return
         exchange.resends += 1
         exchange.holder = self
@@ -117,6 +136,7 @@ class Http2Transport:
         if connection in self._open:
             self._open.remove(connection)
             self._leaving.add(connection)
+            self._find_room()
 
     def was_lost(self, connection: Connection) -> None:
         if connection in self._leaving:
@@ -159,7 +179,7 @@ class Http2Transport:
             self._sweep_by(max(earliest, now + _SWEEP_SECONDS))
 
     def _expire_waiting(self, now: float) -> None:
-        code = "NO_STREAM_IN_TIME" if self._open else "NO_CONNECTION_IN_TIME"
+        code = _TOO_LATE if self._open else "NO_CONNECTION_IN_TIME"
         kept: deque[Exchange] = deque()
         for exchange in self._waiting:
             if exchange.done():
@@ -216,9 +236,11 @@ class Http2Transport:
         """Seconds to wait, with full jitter, since the connections before this one were of no use."""
         if self._newest is not None and self._newest.answered:
             self._failures = 0
-        if not self._failures:
             return 0.0
-        longest = min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2.0 ** min(self._failures, 10))  # no float holds 2.0 ** 1024
+        useless = self._failures + sum(not connection.answered for connection in self._leaving)
+        if not useless:
+            return 0.0
+        longest = min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2.0 ** min(useless, 10))  # no float holds 2.0 ** 1024
         return random.uniform(0, longest)  # noqa: S311  # no secret
 
     def _fail_waiting(self, error: NotSentError) -> None:

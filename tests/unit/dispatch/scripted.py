@@ -46,6 +46,7 @@ class Providers:
         self.open = asyncio.Event()  # closed, calls wait
         self.open.set()
         self._called = asyncio.Condition()
+        self.broken: dict[str, Exception] = {}  # raised once a token's call is under way
         self._scripts: dict[str, deque[Outcome]] = defaultdict(deque)
         self._of_credentials: dict[UUID, Outcome] = {}
 
@@ -85,6 +86,8 @@ class Providers:
         self.most_under_way = max(self.most_under_way, self.under_way)
         try:
             await asyncio.sleep(0)  # as a network does: the caller waits at least a turn of the loop
+            if push.token in self.broken:
+                raise self.broken[push.token]
             await self.open.wait()
         finally:
             self.under_way -= 1

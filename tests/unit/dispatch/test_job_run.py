@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -282,6 +283,41 @@ async def test_i12_pushes_that_no_provider_is_called_for_let_others_go_on(monkey
     await run
     assert len(store.ends) == 300
     assert turns >= 300
+
+
+async def test_an_unexpected_error_of_one_push_is_its_own() -> None:
+    """The others of the batch are under way then: they end, once each. Whether it was taken itself is not known."""
+    store, providers = MemoryStore(), Providers()
+    providers.open.clear()
+    providers.broken["t1"] = ZeroDivisionError()
+    running = asyncio.ensure_future(_run(JobRun(job_of(tokens(4)), parts_of(store, providers))))
+    await providers.reached(4)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    providers.open.set()
+    await running
+    assert {index: end.status for index, end in store.ends.items()} == dict.fromkeys((0, 2, 3), Status.SENT)
+    [device] = store.flushes[-1].begun[0].devices
+    assert (device.token, device.reason, device.attempts) == ("t1", Reason.OUTCOME_UNKNOWN, 1)
+    assert sorted(providers.tokens()) == ["t0", "t1", "t2", "t3"]
+
+
+async def test_an_unexpected_error_before_a_call_leaves_the_push_uncalled(monkeypatch: pytest.MonkeyPatch) -> None:
+    store, providers = MemoryStore(), Providers()
+    usual = providers.get
+
+    def get(credential: SealedCredential) -> Any:
+        if credential is APN:
+            raise ZeroDivisionError
+        return usual(credential)
+
+    monkeypatch.setattr(providers, "get", get)
+    to = [Recipient(token="a", provider=Provider.APN), *tokens(2)]
+    await _run(JobRun(job_of(to), parts_of(store, providers)))
+    assert {index: end.status for index, end in store.ends.items()} == dict.fromkeys((1, 2), Status.SENT)
+    [device] = store.flushes[-1].begun[0].devices
+    assert (device.code, device.attempts) == ("INTERNAL_ERROR", 0)
+    assert store.flushes[-1].wait > timedelta()
 
 
 async def test_a_poison_job_is_split_and_nobody_is_called() -> None:

@@ -69,23 +69,26 @@ def test_refused_token_is_renewed_once(key: ApnsKey, clock: Clock, samples: Any)
     clock.now += 25 * MINUTE
     token = ProviderToken(key, clock)
     refused = token.current()
-    assert token.renew(refused)
+    assert token.replace(refused)
     assert claims_of(token.current(), samples)["iat"] == clock.now
-    assert not token.renew(refused)
+    renewed = token.current()
+    clock.now += 14 * MINUTE
+    assert token.replace(refused)  # by the one that is there
+    assert (token.current(), token.refusals) == (renewed, 1)
 
 
 def test_young_token_is_not_renewed(key: ApnsKey, clock: Clock) -> None:
     clock.now += 19 * MINUTE
     token = ProviderToken(key, clock)
     refused = token.current()
-    assert not token.renew(refused)
+    assert not token.replace(refused)
     assert token.current() == refused
 
 
 def test_renewed_token_outlives_the_next_window_until_it_is_20_minutes_old(key: ApnsKey, clock: Clock) -> None:
     clock.now += 39 * MINUTE
     token = ProviderToken(key, clock)
-    token.renew(token.current())
+    token.replace(token.current())
     renewed = token.current()
     clock.now += 19 * MINUTE
     assert token.current() == renewed

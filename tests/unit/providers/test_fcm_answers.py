@@ -46,6 +46,10 @@ CASES: dict[str, tuple[Response, Outcome]] = {
         error(400, "INVALID_ARGUMENT", INVALID, message=BAD_TOKEN),
         Rejected(Reason.INVALID_TOKEN, "INVALID_ARGUMENT", **DEAD),
     ),
+    "bad token, beside details of other kinds": (
+        error(404, "NOT_FOUND", {"errorCode": 7}, {"fieldViolations": ["x"]}, "odd", None, fcm("UNREGISTERED")),  # type: ignore[arg-type]
+        Rejected(Reason.UNREGISTERED, "UNREGISTERED", **DEAD),
+    ),
     "bad token, by field": (
         error(400, "INVALID_ARGUMENT", INVALID, field("message.token")),
         Rejected(Reason.INVALID_TOKEN, "INVALID_ARGUMENT", **DEAD),

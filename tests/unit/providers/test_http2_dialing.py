@@ -20,13 +20,14 @@ class Network:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.tried: list[str] = []
         self.asked = 0
+        self.addresses = ["10.0.0.1", "10.0.0.2", "10.0.0.2", "10.0.0.3"]
         loop = asyncio.get_running_loop()
         monkeypatch.setattr(loop, "getaddrinfo", self._resolve)
         monkeypatch.setattr(loop, "create_connection", self._connect)
 
     async def _resolve(self, *_: Any, **__: Any) -> list[Any]:
         self.asked += 1
-        return [(None, None, 0, "", (address, 443)) for address in ("10.0.0.1", "10.0.0.2", "10.0.0.2", "10.0.0.3")]
+        return [(None, None, 0, "", (address, 443)) for address in self.addresses]
 
     async def _connect(self, _: Any, address: str, *__: Any, **___: Any) -> Any:
         self.tried.append(address)
@@ -41,6 +42,21 @@ async def test_each_dial_asks_for_addresses_and_begins_with_another_one(monkeypa
             await dialer.dial()
     assert network.asked == 3
     assert [address[-1] for address in network.tried] == list("123231312")
+
+
+async def test_every_address_is_tried_where_all_are_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = Network(monkeypatch)
+    network.addresses = [f"10.0.0.{number}" for number in range(6)]
+
+    async def connect(_: Any, address: str, *__: Any, **___: Any) -> Any:
+        network.tried.append(address)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", connect)
+    dialer = Dialer("https://push.example", ssl.create_default_context(), pytest.fail, 0.6)  # type: ignore[arg-type]
+    with pytest.raises(NotSentError, match="NO_CONNECTION_IN_TIME"):
+        await dialer.dial()
+    assert network.tried == network.addresses
 
 
 async def test_a_provider_that_was_away_for_ever_is_reached_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -190,6 +190,20 @@ async def test_unreachable(tokens: AccessTokens, google: Authority, error: Excep
     assert await refused(tokens) == NotSent("OAUTH_UNREACHABLE")
 
 
+async def test_endless_answer_is_not_read_to_its_end(tokens: AccessTokens, google: Authority) -> None:
+    read = 0
+
+    async def chunks() -> AsyncIterator[bytes]:
+        nonlocal read
+        for _ in range(100):
+            read += 1
+            yield bytes(32 * 1024)
+
+    google.answers(httpx.Response(200, content=chunks()))
+    assert await refused(tokens) == NotSent("OAUTH_MALFORMED")
+    assert read <= 4
+
+
 async def test_silent_endpoint_has_a_deadline(google: Authority, clock: Clock, samples: Any) -> None:
     async def never(_: httpx.Request) -> httpx.Response:
         await asyncio.Event().wait()

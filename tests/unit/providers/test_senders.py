@@ -16,6 +16,7 @@ from server.domain.credentials import CredentialContent, CredentialType, SealedC
 from server.domain.outcomes import Accepted, CredentialRefused, NotSent, Rejected, Scope, Throttled, Unknown
 from server.domain.pushes import Content, Presentation, Priority, Push
 from server.domain.reasons import Reason
+from server.providers import tls
 from server.providers.apns.sender import ApnsSender
 from server.providers.apns.token import ProviderToken
 from server.providers.credentials.parsing import parse_credential
@@ -23,9 +24,11 @@ from server.providers.credentials.secret import ApnsKey, ServiceAccount
 from server.providers.endpoints import Endpoints
 from server.providers.fcm.oauth import AccessTokens
 from server.providers.fcm.sender import FcmSender
+from server.providers.http2.pool import Http2Transport
 from server.providers.sealing import Sealer
 from server.providers.senders import Senders
 from server.providers.transport import (
+    RENEWED,
     CertificateRefusedError,
     NotSentError,
     Origin,
@@ -166,6 +169,25 @@ async def test_fcm_refused_token_is_replaced_and_the_push_repeated(fcm: Any, clo
     assert transport.deadlines[1] == transport.deadlines[2]
 
 
+async def test_fcm_waiting_for_another_token_is_part_of_the_pushs_time(samples: Any, clock: Clock) -> None:
+    """The endpoint falls silent after the first token."""
+    google = Google()
+
+    async def ask(request: httpx.Request) -> httpx.Response:
+        if google.asked:
+            await asyncio.Event().wait()
+        return google(request)
+
+    account = ServiceAccount("demo", "push@demo.iam", "key-1", samples.pem_of(samples.rsa_key()))
+    async with httpx.AsyncClient(transport=httpx.MockTransport(ask)) as client:
+        tokens = AccessTokens(account, client, "https://oauth.test/token", 1.0, clock)
+        await tokens.current()
+        clock.now += 600
+        sender = FcmSender(ScriptedTransport(UNAUTHENTICATED), "demo", tokens, 0.05, clock)
+        assert await sender.send(PUSH) == NotSent("ACCESS_TOKEN_TIMEOUT")
+        await sender.aclose()
+
+
 async def test_fcm_credential_refused_with_a_fresh_token(fcm: Any, google: Google, clock: Clock) -> None:
     transport = ScriptedTransport(GOOD, UNAUTHENTICATED)
     sender = fcm(transport)
@@ -259,6 +281,54 @@ async def test_apns_expired_token_gets_a_new_one_on_a_new_connection(apns: Any, 
     assert Accepted(str(PUSH.push_id)) in outcomes
     assert transport.renewals == 1
     assert len(set(transport.authorizations())) == 2
+
+
+async def test_apns_expired_token_costs_no_push_of_any_sender_of_the_key(
+    h2_server: Any, ca_file: Path, clock: Clock, samples: Any
+) -> None:
+    """Apple takes no token on a connection that has seen an expired one."""
+    clock.now += 2400 - clock.now % 2400 + 1500  # 25 minutes into a token's window
+    token = ProviderToken(ApnsKey("DEF123GHIJ", "ABC123DEFG", "topic", samples.pem_of(samples.p256)), clock)
+    expired, wedged = f"bearer {token.current()}", set()
+
+    def answer(request: Any) -> None:
+        if request.headers["authorization"] == expired or request.connection in wedged:
+            wedged.add(request.connection)
+            request.respond(403, EXPIRED.body)
+        else:
+            request.respond(200)
+
+    h2_server.script = answer
+    origin = Origin(h2_server.origin, streams=1000, connections=3, proof=True)
+    transports = [Http2Transport(origin, tls.trusting(ca_file)) for _ in range(2)]
+    pushes = [
+        sender.send(PUSH)
+        for sender in [ApnsSender(transport, "topic", token, TIMEOUT, clock) for transport in transports]
+        for _ in range(30)
+    ]
+    assert set(await asyncio.gather(*pushes)) == {Accepted(str(PUSH.push_id))}
+    assert len(h2_server.connections) == 4
+    await asyncio.gather(*(transport.aclose() for transport in transports))
+
+
+async def test_apns_sender_that_was_idle_takes_fresh_connections_for_a_token_that_another_replaced(
+    apns: Any, clock: Clock
+) -> None:
+    """What it sent with the refused one may still be on its way."""
+    clock.now += 2400 - clock.now % 2400 + 1500
+    first, second = ScriptedTransport(GOOD, EXPIRED, GOOD), ScriptedTransport()
+    senders = apns(first), apns(second)
+    for sender in (*senders, *senders):
+        assert await sender.send(PUSH) == Accepted(str(PUSH.push_id))
+    assert (first.renewals, second.renewals) == (1, 1)
+    assert second.authorizations()[1] == first.authorizations()[-1] != second.authorizations()[0]
+
+
+async def test_apns_push_that_waited_when_the_token_was_replaced_takes_the_new_one(apns: Any, clock: Clock) -> None:
+    clock.now += 2400 - clock.now % 2400
+    transport = ScriptedTransport(NotSentError(RENEWED), GOOD)
+    assert await apns(transport).send(PUSH) == Accepted(str(PUSH.push_id))
+    assert transport.deadlines[0] == transport.deadlines[1]
 
 
 async def test_apns_young_token_called_expired_is_the_credentials_fault(apns: Any, clock: Clock) -> None:
