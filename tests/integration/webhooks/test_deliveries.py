@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
+from uuid import UUID
 
 import pytest
 from standardwebhooks.webhooks import WebhookVerificationError
 
 from server.domain import ids, webhooks
 from server.domain.delivery import DeadDevice
+from server.domain.feed import FeedEntry
 from server.domain.ids import Kind
 from server.domain.pushes import Provider
 from server.domain.webhooks import DeliveryStatus, WebhookStatus
 from server.store import webhook_turns
 from server.store.database import Database
+from server.store.feed import Feed
 from server.store.jobs import Jobs
 from server.store.webhooks import Webhooks
 from server.webhooks import deliverer, turn
@@ -291,6 +295,24 @@ async def test_a_long_backlog_is_worked_off_without_loss_or_repetition(
         deliverers.start()
     await owner.settled(webhook, 40, DeliveryStatus.DELIVERED)
     assert sorted(each.event["subject"] for each in receiver.got) == sorted(operations)
+
+
+async def test_a_backlog_is_read_once_by_the_page(
+    owner: Owner, deliverers: Deliverers, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    webhook = await owner.webhook(receiver.url(), _COMPLETED)
+    for _ in range(30):
+        await owner.send()
+    reads, read = [], Feed.read
+
+    async def counted(feed: Feed, account: UUID, after: int, *arguments: Any, **named: Any) -> list[FeedEntry]:
+        reads.append(after)
+        return await read(feed, account, after, *arguments, **named)
+
+    monkeypatch.setattr(Feed, "read", counted)
+    deliverers.start()
+    await owner.settled(webhook, 30, DeliveryStatus.DELIVERED)
+    assert reads == [0]
 
 
 async def test_events_that_went_before_they_were_delivered_are_told_as_missed(
