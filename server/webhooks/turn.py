@@ -95,15 +95,17 @@ class TurnRun:
         """Deliver until nothing is due, the webhook needs a rest, or the turn is over. Raises ``Unavailable``."""
         pause: timedelta | None = None
         while pause is None and self._may_begin():
-            moved = await self._read_on()
             due = await self._store.due(self._turn, AT_ONCE if self._failures == 0 else 1)
-            if not due and not moved:
+            if not due:
+                if not await self._read_on():
+                    break
+                continue  # a page is read when the one before is delivered: what it has is at hand
+            if not self._may_begin():
                 break
-            if due and self._may_begin():
-                answers = await asyncio.gather(*(self._attempt(pending) for pending in due))
-                if not await self._record(due, answers):
-                    return  # somebody else has it, or nobody
-                pause = self._pause(answers)
+            answers = await asyncio.gather(*(self._attempt(pending) for pending in due))
+            if not await self._record(due, answers):
+                return  # somebody else has it, or nobody
+            pause = self._pause(answers)
         await self._store.give_back(self._turn, pause, MOST_PENDING - _EVENTS + 1)
 
     def _may_begin(self) -> bool:
