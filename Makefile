@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-com
 # Compiled modules are kept: hundreds of processes start in the tests, and would compile the same ones again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: install demo test robustness test-external check bench contract format
+.PHONY: install demo test robustness test-external check bench contract format liquid-expectations
 
 install: $(VENV)/.installed
 
@@ -59,6 +59,16 @@ BENCH ?= --save
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.benchmarks $(BENCH)
+
+# Needs Node 18 or newer with npm and its registry. Writes down what LiquidJS renders for the suite of
+# tests/unit/rendering/liquidjs.json, and prints how much of it comes out the same of python-liquid and of Pharos.
+liquid-expectations: $(VENV)/.installed-dev tools/liquidjs/node_modules
+	$(BIN)/python tools/liquidjs/expectations.py
+	$(BIN)/python tools/liquidjs/rates.py
+
+tools/liquidjs/node_modules: tools/liquidjs/package-lock.json
+	cd tools/liquidjs && npm ci --ignore-scripts --no-audit --no-fund
+	touch $@
 
 # Writes the generated code anew after a change in proto/.
 contract: $(VENV)/.installed-dev

@@ -205,7 +205,7 @@ class JobRun:
     async def _call(self, sender: Sender, state: RecipientState, device: DeviceState) -> Outcome | None:
         """Send, unless there is nothing that could be sent."""
         try:
-            push = self._render(state, device)
+            push = await self._render(state, device)
         except RenderError as error:
             device.fail(Reason.RENDER_ERROR, str(error)[:200])
             return None
@@ -235,12 +235,12 @@ class JobRun:
         if rest.reason is Reason.CREDENTIAL_REJECTED:
             self._record.held_by = Holder(way.credential.credential_id, way.credential.version)
 
-    def _render(self, state: RecipientState, device: DeviceState) -> Push:
+    async def _render(self, state: RecipientState, device: DeviceState) -> Push:
         job = self.job
         return Push(
             push_id=push_id(job.operation_id, state.index, device.provider, device.token),
             token=device.token,
-            content=self._parts.renderings.render(job, state.index),
+            content=await self._parts.renderings.render(job, state.index),
             presentation=job.message.presentation,
             expires_at=self._expires_at,
             at=self._clock.now(),

@@ -12,6 +12,7 @@ from liquid.template import BoundTemplate
 from liquid.token import Token
 from liquid.utils import ReadOnlyChainMap
 
+from server.rendering.filters import WEIGHTS
 from server.rendering.limits import MAX_TEXT, Meter, check_length
 from server.rendering.values import MISSING, plain, property_of, text
 
@@ -48,11 +49,13 @@ class Context(RenderContext):
 
     def filter(self, name: str, token: Token | None) -> Callable[..., object]:  # noqa: ARG002  # names are checked
         """The filter by that name."""
-        return partial(self._filtered, self.env.filters[name])
+        return partial(self._filtered, self.env.filters[name], WEIGHTS.get(name, 1))
 
-    def _filtered(self, function: Callable[..., object], *arguments: object, **named: object) -> object:
+    def _filtered(self, function: Callable[..., object], weight: int, *arguments: object, **named: object) -> object:
+        before = self.meter.left
         for argument in arguments:
             self.meter.charge(argument)
+        self.meter.spend((before - self.meter.left) * (weight - 1))
         return function(*map(plain, arguments), **named)  # whoever takes the result pays for it
 
     def get(self, path: list[object], *, token: Token | None, default: object = MISSING) -> object:  # noqa: ARG002

@@ -16,7 +16,7 @@ from liquid.builtin.expressions.primitive import Literal
 from liquid.undefined import Undefined
 
 from server.rendering.expressions import Toll, filters_of
-from server.rendering.filters import FILTERS
+from server.rendering.filters import FILTERS, WEIGHTS
 from server.rendering.limits import CHARACTERS_PER_STEP, MAX_TEXT, Meter
 from server.rendering.tags import OutputNode
 from server.rendering.values import MISSING, property_of, text
@@ -32,6 +32,7 @@ class _Call(NamedTuple):
     function: Callable[..., object]
     arguments: Sequence[object]
     steps: int
+    weight: int
 
 
 class _Gap(NamedTuple):
@@ -114,14 +115,15 @@ def _call(used: Filter) -> _Call | None:
     if len(fixed) < len(values):
         return None
     steps = sum(len(value) // CHARACTERS_PER_STEP for value in fixed if isinstance(value, str))
-    return _Call(FILTERS[used.name], fixed, steps)
+    weight = WEIGHTS.get(used.name, 1)
+    return _Call(FILTERS[used.name], fixed, steps * weight, weight)
 
 
 def _called(value: object, calls: Sequence[_Call], left: int) -> tuple[object, int]:
     """What comes out of the filters, and its cost; not a plain value where more than ``left`` or an error would."""
     paid = 0
-    for function, arguments, steps in calls:
-        paid += steps + (len(value) // CHARACTERS_PER_STEP if isinstance(value, str) else 0)
+    for function, arguments, steps, weight in calls:
+        paid += steps + (len(value) // CHARACTERS_PER_STEP * weight if isinstance(value, str) else 0)
         if type(value) not in _PLAIN or paid > left:
             return _NOT_PLAIN, paid
         try:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice
+
 from liquid.exceptions import ResourceLimitError
+from liquid.token import Token
 
 MAX_SOURCE_BYTES = 16 * 1024
 MAX_CONTENT_SOURCE_BYTES = 64 * 1024
 MAX_TEXT = 64 * 1024
 """Of any one text: code points while it is built, UTF-8 bytes when it is written."""
 
-MAX_STEPS = 50_000
-"""For one recipient, all fields together. A step takes about a microsecond, in the worst filter five."""
+MAX_STEPS = 20_000
+"""For one recipient, all fields together. A step takes about a microsecond at most: nobody waits longer than 20 ms."""
+
+MAX_PARTS = 1_500
+"""Of all fields of a content: texts, tags, names, values, signs. To parse one takes about ten microseconds."""
 
 CHARACTERS_PER_STEP = 16
 
@@ -19,6 +26,7 @@ class Meter:
     """The work that is left for one render. A step is one node, expression, list item or sixteen characters of text."""
 
     __slots__ = ("left",)
+    refusal = "the template does too much work"
 
     def __init__(self, steps: int = MAX_STEPS) -> None:
         self.left = steps
@@ -27,7 +35,7 @@ class Meter:
         """Pay before working. Raises ResourceLimitError when the render has cost too much."""
         self.left -= steps
         if self.left < 0:
-            raise ResourceLimitError("the template does too much work", token=None)
+            raise ResourceLimitError(self.refusal, token=None)
 
     def charge(self, value: object) -> None:
         """Pay for going through all of a value once.
@@ -49,6 +57,22 @@ class Meter:
         self.spend(len(values))
         for value in values:
             self.charge(value)
+
+
+class PartsMeter(Meter):
+    """The parts that may still be parsed of one content."""
+
+    __slots__ = ()
+    refusal = f"the templates have more than {MAX_PARTS:,} parts all together"
+
+    def __init__(self, parts: int = MAX_PARTS) -> None:
+        super().__init__(parts)
+
+    def taken(self, tokens: Iterator[Token]) -> list[Token]:
+        """The tokens, paid for. Raises ResourceLimitError when they are too many, without looking at all of them."""
+        found = list(islice(tokens, max(self.left, 0) + 1))
+        self.spend(len(found))
+        return found
 
 
 def check_length(characters: int, most: int = MAX_TEXT) -> int:

@@ -20,7 +20,7 @@ from server.rendering.context import Context
 from server.rendering.expressions import filters_of
 from server.rendering.filters import FILTERS, VOLATILE
 from server.rendering.lexer import tokenize
-from server.rendering.limits import Meter
+from server.rendering.limits import Meter, PartsMeter
 from server.rendering.problems import Problem, UnusableTextError, at_token
 from server.rendering.stream import Stream
 from server.rendering.tags import BLOCKS, ENDS, MARKUP, NAMES, TAGS, misplaced
@@ -49,9 +49,9 @@ class Parsed(NamedTuple):
     is_volatile: bool
 
 
-def parse(environment: Environment, source: str) -> Parsed:
+def parse(environment: Environment, source: str, parts: PartsMeter) -> Parsed:
     """The text as a tree of python-liquid's. Raises UnusableTextError, LiquidError or RecursionError."""
-    bound = BoundTemplate(environment, _nodes(environment, source))
+    bound = BoundTemplate(environment, _nodes(environment, source, parts))
     context = Context(bound, {}, Meter())
     expressions = list(_all_expressions(bound.nodes, context))
     _check(_expression_problems(expressions))
@@ -60,10 +60,10 @@ def parse(environment: Environment, source: str) -> Parsed:
     return Parsed(bound, names, not used.isdisjoint(VOLATILE))
 
 
-def _nodes(environment: Environment, source: str) -> list[Node]:
-    tokens = list(tokenize(source))
+def _nodes(environment: Environment, source: str, parts: PartsMeter) -> list[Node]:
+    tokens = parts.taken(tokenize(source))
     _check(_tag_problems(tokens))
-    return get_parser(environment).parse(Stream(tokens, source, len(source)))
+    return get_parser(environment).parse(Stream(tokens, source, len(source), parts))
 
 
 def _check(problems: Iterable[Problem]) -> None:

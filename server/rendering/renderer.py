@@ -8,7 +8,7 @@ from typing import TypeVar
 from server.domain.pushes import Content
 from server.domain.templates import ContentSource, RenderError, TemplateError, TemplateProblem
 from server.rendering.images import NO_IMAGE, can_become_image, is_image
-from server.rendering.limits import MAX_CONTENT_SOURCE_BYTES, MAX_SOURCE_BYTES, Meter
+from server.rendering.limits import MAX_CONTENT_SOURCE_BYTES, MAX_SOURCE_BYTES, MAX_STEPS, Meter, PartsMeter
 from server.rendering.parsing import Environment
 from server.rendering.problems import Problem, UnusableTextError, explained
 from server.rendering.template import Template
@@ -35,16 +35,17 @@ class Renderer:
         """A template to render for many recipients.
 
         Raises TemplateError with the problems of all fields: what does not parse, unknown filters and tags, a field of
-        more than 16 KiB (or 64 all together), a field without variables that can't be rendered, and an image that
-        can't become an https URL.
+        more than 16 KiB (or 64 all together), more than 1,500 parts to parse, a field without variables that can't be
+        rendered, and an image that can't become an https URL.
         """
         written = dict(_written(source))
         _check(_oversize(written))
         templates: dict[str, Template] = {}
         problems: list[TemplateProblem] = []
+        parts, meter = PartsMeter(), Meter(MAX_STEPS // 2)  # both in one turn of the loop
         for path, field in written.items():
             try:
-                templates[path] = Template(self._environment, field)
+                templates[path] = Template(self._environment, field, parts, meter)
             except UnusableTextError as error:
                 problems += (TemplateProblem(path, *problem) for problem in error.problems)
         problems += _image_problems(source.image, templates.get("image"))

@@ -79,8 +79,9 @@ class Liquid(liquid_tag.LiquidTag):
         if stream.peek.kind == TOKEN_EXPRESSION:
             next(stream)
         lines = stream.current
-        tokens = [] if lines is token else list(tag_lines(lines))
-        inner = Stream(tokens, lines.source, lines.start_index + len(lines.value), stream.block_depth)
+        parts = cast("Stream", stream).parts
+        tokens = [] if lines is token else parts.taken(tag_lines(lines))
+        inner = Stream(tokens, lines.source, lines.start_index + len(lines.value), parts, stream.block_depth)
         return self.node_class(token, lines, block=get_parser(self.env).parse_block(inner, end=()))
 
 

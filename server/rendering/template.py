@@ -12,7 +12,7 @@ from liquid.exceptions import LiquidError, LiquidInterrupt
 from server.rendering.context import Context
 from server.rendering.expressions import adopt
 from server.rendering.gaps import gaps_of
-from server.rendering.limits import MAX_TEXT, Meter, check_length
+from server.rendering.limits import MAX_TEXT, Meter, PartsMeter, check_length
 from server.rendering.parsing import Environment, parse
 from server.rendering.problems import UnusableTextError, explained
 
@@ -20,19 +20,20 @@ from server.rendering.problems import UnusableTextError, explained
 class Template:
     """Raises UnusableTextError when the text does not parse, or depends on nothing and can't be rendered.
 
-    ``variables`` are the names of what it reads; ``constant`` is its rendered text if nothing in it can vary.
+    ``variables`` are the names of what it reads; ``constant`` is its rendered text if nothing in it can vary. ``parts``
+    pays for parsing, ``meter`` for rendering that text.
     """
 
     __slots__ = ("_bound", "_gaps", "_nodes", "constant", "variables")
 
-    def __init__(self, environment: Environment, source: str) -> None:
+    def __init__(self, environment: Environment, source: str, parts: PartsMeter, meter: Meter) -> None:
         try:
-            parsed = parse(environment, source)
+            parsed = parse(environment, source, parts)
             self.variables = parsed.variables
             self._bound = parsed.bound
             self._nodes = adopt(parsed.bound.nodes, Context(parsed.bound, {}, Meter()))
             self._gaps = gaps_of(self._nodes)
-            self.constant = None if parsed.variables or parsed.is_volatile else self.render({}, Meter())
+            self.constant = None if parsed.variables or parsed.is_volatile else self.render({}, meter)
         except UnusableTextError:
             raise
         except Exception as error:  # of parsing, of a tree too deep to walk, or of rendering once for all

@@ -257,8 +257,10 @@ def _index(key: object, length: int, *, negative: bool = False) -> int:
 
 def lookup(value: object, path: str) -> object:
     """The value at a dotted path, as filters such as ``map`` take it; MISSING when it is not there."""
+    dot = "."
     try:
-        for key in path.split("."):
+        while dot:
+            key, dot, path = path.partition(".")  # not all of a long path where its first key is not there
             value = property_of(value, key)
     except KeyError:
         return MISSING

@@ -90,9 +90,6 @@ async def test_refused_and_throttled_credentials_delay_nobody_else(run: Run, tmp
     assert not [token for token in history.calls_to if token.startswith("refused")]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a worker renders in its event loop, every job's recipients at each turn: others wait for all"
-)
 @pytest.mark.timeout(scaled(180, 3600))
 async def test_templates_that_cost_too_much_delay_nobody_else(run: Run) -> None:
     poisoned = await run.new_account()

@@ -24,3 +24,6 @@ VOLATILE = frozenset(dates.FILTERS) | {"sample"}
 
 STEPS = dict.fromkeys(dates.FILTERS, 200) | {"sample": 20, "json": 20, "jsonify": 20, "inspect": 20}
 """What a call costs beside its values, where that is more than a few microseconds."""
+
+WEIGHTS = {"sort": 15, "sort_natural": 15, "strip_html": 8}
+"""What an item or sixteen characters cost, in steps, where that is more than one."""

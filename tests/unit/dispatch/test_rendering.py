@@ -32,47 +32,47 @@ class _Counting:
         return _Template()
 
 
-def test_the_jobs_of_one_operation_parse_its_templates_once() -> None:
+async def test_the_jobs_of_one_operation_parse_its_templates_once() -> None:
     renderer = _Counting()
     renderings = Renderings(renderer)
     operation = uuid4()
     for _ in range(3):
-        renderings.render(job_of(tokens(2), operation_id=operation), 1)
+        await renderings.render(job_of(tokens(2), operation_id=operation), 1)
     assert renderer.compiled == 1
 
 
-def test_i14_templates_kept_parsed_are_few_and_the_oldest_are_given_up() -> None:
+async def test_i14_templates_kept_parsed_are_few_and_the_oldest_are_given_up() -> None:
     renderer = _Counting()
     renderings = Renderings(renderer)
     operations = [UUID(int=n) for n in range(rendering.KEPT + 1)]
     for operation in [*operations, operations[-1]]:
-        renderings.render(job_of(tokens(1), operation_id=operation), 0)
+        await renderings.render(job_of(tokens(1), operation_id=operation), 0)
     assert renderer.compiled == rendering.KEPT + 1
-    renderings.render(job_of(tokens(1), operation_id=operations[0]), 0)
+    await renderings.render(job_of(tokens(1), operation_id=operations[0]), 0)
     assert renderer.compiled == rendering.KEPT + 2
 
 
-def test_each_recipient_is_rendered_with_its_own_variables() -> None:
+async def test_each_recipient_is_rendered_with_its_own_variables() -> None:
     to = [Recipient(token="a", provider=Provider.FCM, variables=f'{{"name":"{name}"}}') for name in ("Ada", "Bo")]
     job = job_of([*to, *tokens(1)])
     renderings = Renderings(Renderer())
-    assert [renderings.render(job, n).body for n in range(3)] == ["Hello Ada", "Hello Bo", "Hello "]
+    assert [(await renderings.render(job, n)).body for n in range(3)] == ["Hello Ada", "Hello Bo", "Hello "]
 
 
 @pytest.mark.parametrize("variables", ['{"a":' + "[" * 9_999 + "]" * 9_999 + "}", "[]", '{"a":1', '{"a":"\\ud800"}'])
-def test_variables_that_can_not_be_read_are_the_recipients_error(variables: str) -> None:
+async def test_variables_that_can_not_be_read_are_the_recipients_error(variables: str) -> None:
     job = job_of([Recipient(token="a", provider=Provider.FCM, variables=variables)])
     with pytest.raises(RenderError):
-        Renderings(Renderer()).render(job, 0)
+        await Renderings(Renderer()).render(job, 0)
 
 
-def test_variables_that_nothing_shows_are_not_read() -> None:
+async def test_variables_that_nothing_shows_are_not_read() -> None:
     message = Message(ContentSource(body="News"), Presentation())
     job = job_of([Recipient(token="a", provider=Provider.FCM, variables='{"a":1')], message=message)
-    assert Renderings(Renderer()).render(job, 0) == Content(body="News")
+    assert await Renderings(Renderer()).render(job, 0) == Content(body="News")
 
 
-def test_templates_that_another_version_accepted_are_a_render_error_too() -> None:
+async def test_templates_that_another_version_accepted_are_a_render_error_too() -> None:
     job = job_of(tokens(1), message=Message(ContentSource(body="{% nonsense %}"), Presentation()))
     with pytest.raises(RenderError):
-        Renderings(Renderer()).render(job, 0)
+        await Renderings(Renderer()).render(job, 0)

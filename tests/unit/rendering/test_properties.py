@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from server.domain.templates import ContentSource, RenderError, TemplateError
 from server.rendering import Renderer
 from server.rendering.filters import FILTERS
-from server.rendering.limits import MAX_STEPS, Meter
+from server.rendering.limits import MAX_STEPS, Meter, PartsMeter
 from server.rendering.parsing import Environment
 from server.rendering.problems import UnusableTextError, explained
 from server.rendering.template import Template
@@ -19,6 +19,11 @@ from server.rendering.values import number_text
 
 ENVIRONMENT = Environment()
 RENDERER = Renderer()
+
+
+def parsed(body: str) -> Template:
+    return Template(ENVIRONMENT, body, PartsMeter(), Meter())
+
 
 NAMES = st.sampled_from(["a", "b", "user", "list", "size", "first"])
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
@@ -123,7 +128,7 @@ ANY = st.dictionaries(NAMES, VALUES | LONG | HALVES | st.dictionaries(NAMES, LON
 @settings(max_examples=600, deadline=None)
 def test_the_short_cut_can_not_be_told_from_the_interpreter(body: str, variables: dict[str, Any], steps: int) -> None:
     try:
-        template = Template(ENVIRONMENT, body)
+        template = parsed(body)
     except UnusableTextError:
         assume(False)
 
@@ -142,7 +147,7 @@ def test_the_short_cut_can_not_be_told_from_the_interpreter(body: str, variables
     ],
 )
 def test_the_short_cut_can_not_be_told_where_chance_seldom_goes(body: str) -> None:
-    template, variables = Template(ENVIRONMENT, body), {"a": "!!", "void": None}
+    template, variables = parsed(body), {"a": "!!", "void": None}
 
     assert rendered(template.render, variables, 100) == rendered(template.interpreted, variables, 100)
 
@@ -159,7 +164,7 @@ def rendered(render: Callable[[Mapping[str, object], Meter], str], variables: di
 @given(st.lists(st.sampled_from(["{{ a }}", "{{ b.a }}", "é" * 100]), min_size=1).map("".join), st.integers(0, 70_000))
 @settings(max_examples=50, deadline=None)
 def test_the_short_cut_has_the_same_limit(body: str, length: int) -> None:
-    template = Template(ENVIRONMENT, body)
+    template = parsed(body)
     long = {"a": "x" * length, "b": {"a": ["é" * (length // 2)]}}
 
     assert rendered(template.render, long, MAX_STEPS) == rendered(template.interpreted, long, MAX_STEPS)
@@ -167,7 +172,7 @@ def test_the_short_cut_has_the_same_limit(body: str, length: int) -> None:
 
 @given(st.lists(PLAIN | NAMES.map("{{{{ {} }}}}".format)).map("".join), st.dictionaries(NAMES, SCALARS))
 def test_plain_values_in_a_text_take_the_short_cut(body: str, variables: dict[str, Any]) -> None:
-    template = Template(ENVIRONMENT, "{{ a }}" + body)
+    template = parsed("{{ a }}" + body)
     with unittest.mock.patch.object(Template, "interpreted", side_effect=AssertionError):
         template.render(variables, Meter())
 
@@ -176,7 +181,7 @@ def test_plain_values_in_a_text_take_the_short_cut(body: str, variables: dict[st
     NAMES, SCALARS, st.sampled_from(["default: 'you'", "upcase", "append: '!' | capitalize", "truncate: 9", "plus: 1"])
 )
 def test_plain_values_go_through_filters_on_the_short_cut(name: str, value: object, calls: str) -> None:
-    template = Template(ENVIRONMENT, f"Hi {{{{ {name} | {calls} }}}}")
+    template = parsed(f"Hi {{{{ {name} | {calls} }}}}")
     with unittest.mock.patch.object(Template, "interpreted", side_effect=AssertionError):
         template.render({name: value}, Meter())
 

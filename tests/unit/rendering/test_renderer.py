@@ -286,4 +286,4 @@ def test_however_deep_a_template_is_it_works_or_is_refused(
         try:
             renderer.compile(ContentSource(body=body)).render({"a": True})
         except (TemplateError, RenderError) as error:
-            assert "nested too deeply" in str(error)  # noqa: PT017  # either is right: that nothing else comes out
+            assert "nested too deeply" in str(error) or "1,500 parts" in str(error)  # noqa: PT017  # or it works

@@ -13,26 +13,32 @@ from server.domain.templates import ContentSource, RenderError, TemplateError
 from server.rendering import Renderer
 
 CPU_SECONDS = 2
-SPARE_MEMORY = 96 << 20
+SPARE_MEMORY = 64 << 20
+
+
+def used(field: int) -> int:
+    """Bytes of this process: of its address space (0), of memory (1)."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[field])
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def limit() -> None:
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-    memory = pages * os.sysconf("SC_PAGE_SIZE") + SPARE_MEMORY
+    memory = used(0) + SPARE_MEMORY
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
 
 
-def attack(renderer: Renderer, template: str, variables: dict[str, Any]) -> str:
+def attack(renderer: Renderer, template: dict[str, Any], variables: dict[str, Any]) -> str:
     try:
-        content = renderer.compile(ContentSource(body=template)).render(variables)
+        content = renderer.compile(ContentSource(**template)).render(variables)
     except (TemplateError, RenderError) as error:
         return str(error)
     return f"{len(content.body or '')} characters"
 
 
-def in_child(renderer: Renderer, template: str, variables: dict[str, Any]) -> dict[str, Any]:
+def in_child(renderer: Renderer, template: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
     reader, writer = os.pipe()
+    before = used(1)
     child = os.fork()
     if child == 0:
         limit()
@@ -42,7 +48,8 @@ def in_child(renderer: Renderer, template: str, variables: dict[str, Any]) -> di
     with os.fdopen(reader, encoding="utf-8", errors="replace") as answer:
         outcome = answer.read()
     _, status, usage = os.wait4(child, 0)
-    return {"status": status, "outcome": outcome, "cpu": usage.ru_utime + usage.ru_stime}
+    cpu, grown = usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024 - before
+    return {"status": status, "outcome": outcome, "cpu": cpu, "memory": grown}
 
 
 def main() -> None:
