@@ -155,7 +155,7 @@ def _api(config: Config, database: Database, hints: Hints, tailer: Tailer, addre
             operations, notifications, renderer, DryRuns(Jobs(database), renderer, measure), hints
         ),
         OperationServicer(operations, notifications, Cancellations(database), hints),
-        DeliveryStatusServicer(StatusStreams(Feed(database), tailer, delivery_status.message)),
+        DeliveryStatusServicer(StatusStreams(Feed(database), tailer, delivery_status.serialised)),
     )
     return ApiServer(address, servicers, CallInterceptor(Authenticator(Accounts(database))))
 

@@ -16,7 +16,7 @@ from pharos.push.v1 import delivery_status_pb2_grpc
 from server.api.calls import current_account
 from server.api.convert import PROVIDERS, id_in_path, number, timestamp
 from server.api.notices import devices_removed, health_changes, removals_stopped
-from server.api.notification_messages import device_message, recipient_message
+from server.api.notification_messages import add_devices, recipient_message
 from server.api.operation_messages import operation_message
 from server.domain import ids
 from server.domain.feed import Changes, Checkpoint, End, Filter, Item, Place, RecipientChange, SnapshotPart
@@ -30,20 +30,18 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class Streams(Protocol):
-    """Opens status streams of messages as ``message`` makes them."""
+    """Opens status streams of messages as ``serialised`` makes them."""
 
-    def open(
-        self, watched: Filter, resume_token: str, *, snapshot: bool
-    ) -> AsyncGenerator[pb.WatchDeliveryStatusResponse, None]: ...
+    def open(self, watched: Filter, resume_token: str, *, snapshot: bool) -> AsyncGenerator[bytes, None]: ...
 
 
 class DeliveryStatusServicer(delivery_status_pb2_grpc.DeliveryStatusServiceServicer):
     def __init__(self, streams: Streams) -> None:
         self._streams = streams
 
-    async def WatchDeliveryStatus(
+    async def WatchDeliveryStatus(  # type: ignore[override]  # serialised once for all who watch the same
         self, request: pb.WatchDeliveryStatusRequest, context: Context
-    ) -> AsyncIterator[pb.WatchDeliveryStatusResponse]:
+    ) -> AsyncIterator[bytes]:
         watched = _filter(current_account(), request)
         snapshot = request.snapshot or not request.HasField("snapshot")
         opened = self._streams.open(watched, request.resume_token, snapshot=snapshot)
@@ -74,6 +72,11 @@ def _filter(account: UUID, request: pb.WatchDeliveryStatusRequest) -> Filter:
 
 def _places(notifications: Iterable[str]) -> frozenset[Place]:
     return frozenset(ids.split_notification(id_in_path(Kind.NOTIFICATION, each)) for each in notifications)
+
+
+def serialised(item: Item) -> bytes:
+    """Return what there is to tell as it goes over the wire."""
+    return message(item).SerializeToString()
 
 
 def message(item: Item) -> pb.WatchDeliveryStatusResponse:
@@ -132,5 +135,4 @@ def _add(message: pb.StatusSnapshot | pb.StatusChanges, recipients: Sequence[Rec
         )
         if change.recipient.known:
             added.to.MergeFrom(recipient_message(change.recipient))
-        for device in change.devices:
-            added.devices.append(device_message(device))
+        add_devices(added.devices, change.devices)

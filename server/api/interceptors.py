@@ -68,7 +68,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         if handler.unary_unary is not None:
             return grpc.unary_unary_rpc_method_handler(self._guard_unary(method, read, handler.unary_unary), **codec)
         if handler.unary_stream is not None:
-            return grpc.unary_stream_rpc_method_handler(self._guard_stream(method, read, handler.unary_stream), **codec)
+            guarded = self._guard_stream(method, read, handler.unary_stream)
+            return grpc.unary_stream_rpc_method_handler(guarded, response_serializer=_serialised)
         raise TypeError(f"{method} streams requests: the interceptor does not know how to guard that")
 
     def _guard_unary(self, method: str, read: Read, answer: Callable[..., Any]) -> Callable[..., Any]:
@@ -101,7 +102,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
         return refuse
 
-    async def _write(self, message: Message, context: Context) -> None:
+    async def _write(self, message: Message | bytes, context: Context) -> None:
         """A write waits while the reader takes nothing. Raises ``SlowReader`` when that lasts.
 
         Yielded instead, a call's end would reach the handler only some time later.
@@ -135,6 +136,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             await context.abort_with_status(rpc_status.to_status(status))
         else:
             _log_end(call, began, "OK")
+
+
+def _serialised(message: Message | bytes) -> bytes:
+    """A handler may have serialised a message itself, once for many calls."""
+    return message if isinstance(message, bytes) else message.SerializeToString()
 
 
 def _message(read: Read, request: bytes) -> Message:

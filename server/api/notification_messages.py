@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, Protocol
 
 import msgspec
+from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
 from pharos.push.v1 import operations_pb2, types_pb2
 from pharos.push.v1 import push_notifications_pb2 as pb
 
@@ -59,7 +60,7 @@ def full(notification: Notification, renderer: Renderer) -> pb.PushNotification:
     content = _content(notification, renderer)
     if content is not None:
         message.content.CopyFrom(content)
-    message.devices.extend(device_message(device) for device in notification.devices)
+    add_devices(message.devices, notification.devices)
     return message
 
 
@@ -112,14 +113,16 @@ def _content(notification: Notification, renderer: Renderer) -> pb.Content | Non
     return pb.Content(title=content.title, body=content.body, subtitle=content.subtitle)
 
 
-def device_message(device: DeviceState) -> pb.DeviceResult:
-    """Return what became of a push on one device."""
-    return pb.DeviceResult(
-        provider=PROVIDER_NUMBERS[device.provider],
-        token=device.token,
-        status=number(device.status),
-        attempts=device.attempts,
-        provider_message_id=device.message_id,
-        provider_error_code=device.code if device.status is Status.FAILED else None,
-        error=number(device.reason if device.decided else Reason.NONE),  # before that it is what it might fail for
-    )
+def add_devices(messages: RepeatedCompositeFieldContainer[pb.DeviceResult], devices: Iterable[DeviceState]) -> None:
+    """Add what became of a push on each device."""
+    for device in devices:
+        messages.add(
+            provider=PROVIDER_NUMBERS[device.provider],
+            token=device.token,
+            status=number(device.status),
+            attempts=device.attempts,
+            provider_message_id=device.message_id,
+            # Before it is decided it is what it might fail for.
+            error=number(device.reason if device.decided else Reason.NONE),
+            provider_error_code=device.code if device.status is Status.FAILED else None,
+        )

@@ -30,6 +30,8 @@ from server.store.statements import Statements
 
 _SQL = Statements("feed")
 _OPERATIONS = Statements("operations")
+_STATUSES: Final = {status.value: status for status in Status}
+_REASONS: Final = {reason.value: reason for reason in Reason}
 _FINAL_AT_ONCE: Final = 500  # between two batches of a large snapshot others have their turn
 
 
@@ -95,26 +97,34 @@ def _entry(row: asyncpg.Record) -> FeedEntry:
 
 
 def _changes(row: asyncpg.Record) -> list[RecipientChange]:
-    seq, at, operation = row["seq"], row["at"], row["operation_id"]
-    ended = _by_index(row["ended"], row["user_ids"], row["devices"])
-    listed = _by_index(row["listed"], row["tokens"], row["providers"])
-    changes = []
-    for index, status, reason in zip(row["indexes"], row["statuses"], row["reasons"], strict=True):
-        user, devices = ended.get(index, (None, None))
-        token, provider = listed.get(index, (None, None))
-        recipient = Recipient(user, token, PROVIDER_OF.get(provider))
-        changes.append(
-            RecipientChange(
-                operation, index, Status(status), Reason(reason), at, seq, recipient, devices_from(devices, token)
-            )
+    seq, at, operation, indexes = row["seq"], row["at"], row["operation_id"], row["indexes"]
+    users, devices = _aligned(indexes, row["ended"], row["user_ids"], row["devices"])
+    tokens, providers = _aligned(indexes, row["listed"], row["tokens"], row["providers"])
+    columns = zip(indexes, row["statuses"], row["reasons"], users, devices, tokens, providers, strict=True)
+    return [
+        RecipientChange(
+            operation,
+            index,
+            _STATUSES[status],
+            _REASONS[reason],
+            at,
+            seq,
+            Recipient(user, token, PROVIDER_OF.get(provider)),
+            devices_from(tried, token),
         )
-    return changes
+        for index, status, reason, user, tried, token, provider in columns
+    ]
 
 
-def _by_index(indexes: Sequence[int] | None, *columns: Sequence[Any] | None) -> dict[int, tuple[Any, ...]]:
-    if indexes is None:  # retention took the results before the event
-        return {}
-    return dict(zip(indexes, zip(*(column or () for column in columns), strict=True), strict=True))
+def _aligned(
+    wanted: Sequence[int], indexes: Sequence[int] | None, *columns: Sequence[Any] | None
+) -> Sequence[Sequence[Any]]:
+    """Return the columns with a value for each wanted index; None where retention took it before the event."""
+    if indexes == wanted:
+        return [column or () for column in columns]
+    place = {index: n for n, index in enumerate(indexes or ())}
+    places = [place.get(index) for index in wanted]
+    return [[None if n is None or column is None else column[n] for n in places] for column in columns]
 
 
 def _final(row: asyncpg.Record) -> RecipientChange:

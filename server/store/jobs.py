@@ -37,7 +37,7 @@ _encode_progress = msgspec.msgpack.Encoder().encode
 _decode_progress = msgspec.msgpack.Decoder(list[RecipientState]).decode
 _encode_devices = msgspec.json.Encoder().encode
 _decode_devices = msgspec.json.Decoder(
-    list[tuple[int, str | None, int, int, int, str | None, str | None]]  # as _device writes them
+    list[tuple[int, str | None, Status, Reason, int, str | None, str | None]]  # as _device writes them
 ).decode
 
 _SMALL = 0  # the lane of small sends
@@ -323,8 +323,8 @@ def devices_from(text: str | None, own_token: str | None) -> list[DeviceState]:
         DeviceState(
             PROVIDER_OF[provider],
             token or own_token or "",
-            Status(status),
-            Reason(reason),
+            status,
+            reason,
             attempts,
             message_id=message_id,
             code=code,

@@ -19,7 +19,19 @@ import msgspec
 
 from client.errors import PushError
 from client.processes import ProcessError
-from tests.benchmarks import accept, connection, end_to_end, growth, latency, machine, profile, programs, report
+from tests.benchmarks import (
+    accept,
+    connection,
+    end_to_end,
+    feed_lock,
+    growth,
+    latency,
+    machine,
+    profile,
+    programs,
+    report,
+    stream,
+)
 from tests.benchmarks.clients.starting import ClientError
 from tests.benchmarks.figure import QUICK, Figure, Sizes, say
 from tests.benchmarks.judging import MismatchError
@@ -34,6 +46,8 @@ FIGURES: dict[str, tuple[Measure, Sequence[str]]] = {
     "accept": (accept.measure, accept.KEYS),
     "end-to-end": (end_to_end.measure, end_to_end.KEYS),
     "latency": (latency.measure, latency.KEYS),
+    "stream": (stream.measure, stream.KEYS),
+    "feed-lock": (feed_lock.measure, feed_lock.KEYS),
     "growth": (growth.measure, growth.KEYS),
 }
 _PARTS, _PROFILE = "parts", "profile"

@@ -25,9 +25,14 @@ def peak_mib(roles: Roles) -> dict[str, float]:
     """The highest peak of resident memory (VmHWM) of any single process of each role, in MiB."""
     children = _children()
     return {
-        role: max((_peak_kib(pid) for root in roots for pid in _tree(root, children)), default=0) / 1024
+        role: max((_status_kib(pid, "VmHWM:") for root in roots for pid in _tree(root, children)), default=0) / 1024
         for role, roots in roles.items()
     }
+
+
+def resident_mib(pid: int) -> float:
+    """The resident memory (VmRSS) of a process now, in MiB."""
+    return _status_kib(pid, "VmRSS:") / 1024
 
 
 def difference(after: Mapping[str, float], before: Mapping[str, float]) -> dict[str, float]:
@@ -62,12 +67,12 @@ def _spent(pid: int) -> float:
     return own + (int(fields[13]) + int(fields[14])) / _TICKS
 
 
-def _peak_kib(pid: int) -> int:
+def _status_kib(pid: int, name: str) -> int:
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
         return 0
-    return next((int(line.split()[1]) for line in lines if line.startswith("VmHWM:")), 0)
+    return next((int(line.split()[1]) for line in lines if line.startswith(name)), 0)
 
 
 def _stat(pid: int) -> list[str]:

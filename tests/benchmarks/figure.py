@@ -19,9 +19,28 @@ class Sizes(msgspec.Struct, frozen=True):
     growth: int = 1_000_000  # deliveries, all queued before the first is delivered
     window: int = 100_000  # the first and the last of them that are compared
     singles: int = 300  # pushes, idle and behind bulk
+    events: int = 100_000  # recipients whose status one subscriber is told
+    subscribers: int = 100  # to one operation
+    idle_subscribers: int = 1_000  # to an account where nothing happens
+    idle_seconds: float = 30.0
+    contended: int = 4_000  # sends to one recipient each, by one account and by one for each worker
 
 
-QUICK = Sizes(rounds=1, pushes=1_000, accepts=2, sends=1, recipients=1_000, growth=8_000, window=2_000, singles=20)
+QUICK = Sizes(
+    rounds=1,
+    pushes=1_000,
+    accepts=2,
+    sends=1,
+    recipients=1_000,
+    growth=8_000,
+    window=2_000,
+    singles=20,
+    events=2_000,
+    subscribers=10,
+    idle_subscribers=20,
+    idle_seconds=2.0,
+    contended=200,
+)
 
 
 class Table(msgspec.Struct, frozen=True):

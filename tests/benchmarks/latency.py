@@ -43,7 +43,7 @@ class Delays(NamedTuple):
     from_accept: list[float]
 
 
-class _Singles:
+class Singles:
     """Sends single pushes to one device each, and finds out when each arrived."""
 
     def __init__(self, running: Stack, nginx: Target) -> None:
@@ -87,21 +87,21 @@ async def measure(sizes: Sizes) -> Figure:
     """The bulk sends and the single pushes have the same credential, and so the same connection."""
     async with stack.running() as running:
         await running.start_workers()
-        singles = _Singles(running, running.target)
+        singles = Singles(running, running.target)
         await _warm_up(singles, running.target)
         idle = await _idle(singles, running.target, sizes)
         behind = await _behind_bulk(running, singles, running.target, sizes)
     return _figure(idle, behind, sizes)
 
 
-async def _warm_up(singles: _Singles, nginx: Target) -> None:
+async def _warm_up(singles: Singles, nginx: Target) -> None:
     """Until every worker has had pushes, and so its connection."""
     mark = nginx.mark()
     await asyncio.gather(*(singles.send() for _ in range(_WARM_UP)))
     await nginx.has_pushes(mark, _WARM_UP, _WITHIN)
 
 
-async def _idle(singles: _Singles, nginx: Target, sizes: Sizes) -> Delays:
+async def _idle(singles: Singles, nginx: Target, sizes: Sizes) -> Delays:
     say(f"latency: {sizes.singles} single pushes, idle")
     mark = nginx.mark()
     left = iter(range(sizes.singles))
@@ -110,7 +110,7 @@ async def _idle(singles: _Singles, nginx: Target, sizes: Sizes) -> Delays:
     return singles.delays(sent, mark)
 
 
-async def _behind_bulk(running: Stack, singles: _Singles, nginx: Target, sizes: Sizes) -> Delays:
+async def _behind_bulk(running: Stack, singles: Singles, nginx: Target, sizes: Sizes) -> Delays:
     """Bulk sends, four at a time, until enough single pushes have come while one of them was under way."""
     delays = Delays([], [])
     bulk = [Send("APN", sizes.recipients, personalised=True, first=n * sizes.recipients) for n in range(_BULK_SENDS)]
@@ -125,7 +125,7 @@ async def _behind_bulk(running: Stack, singles: _Singles, nginx: Target, sizes: 
     return delays
 
 
-async def _burst(running: Stack, singles: _Singles, nginx: Target, bulk: list[Send], bodies: list[bytes]) -> Delays:
+async def _burst(running: Stack, singles: Singles, nginx: Target, bulk: list[Send], bodies: list[bytes]) -> Delays:
     mark, pushes = nginx.mark(), sum(send.pushes for send in bulk)
     enough = pushes - len(bulk)  # the malformed ones are shorter in the log
     operations = await asyncio.gather(*(running.accept(body) for body in bodies))

@@ -30,6 +30,11 @@ TARGETS: dict[str, tuple[str, float | None]] = {
     "growth_1m": ("the last 100,000 of 1,000,000 deliveries, CPU per push, x the first", 1.15),
     "peak_memory_mib_1m": ("peak memory of the largest process of ours, 1,000,000 queued, MiB", 200.0),
     "single_push_p99_behind_bulk": ("single push behind four bulk sends, accept to provider, p99, x idle", 5.0),
+    "stream_cpu_us_per_event": ("status stream, one subscriber, the server's CPU per event, us", 10.0),
+    "stream_fan_out": ("100 subscribers to one operation, the server's CPU, x serialising each message for each", 2.5),
+    "stream_p99_ms": ("provider's answer to subscriber, idle, p99, ms", 250.0),
+    "stream_idle_mib": ("1,000 idle subscribers, the server's memory, MiB", 150.0),
+    "feed_lock": ("sends to one recipient, 8 workers: time with one account, x time with 8 accounts", 2.0),
 }
 
 

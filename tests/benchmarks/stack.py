@@ -17,6 +17,7 @@ import httpx
 from pharos.push.v1.credentials_pb2 import CreateCredentialRequest, CredentialContent, CredentialType
 from pharos.push.v1.operations_pb2 import Operation, OperationStatus
 
+from client.calls import Metadata, basic_auth
 from client.processes import Child, run_program
 from client.push_client import PushClient
 from tests.benchmarks import accounting, messages, target
@@ -46,6 +47,9 @@ class Stack:
         self._services: dict[str, Child] = {}
         self._workers: list[Child] = []
         self._rest: httpx.AsyncClient
+        self._clients: list[PushClient] = []
+        self.grpc = ""
+        self.metadata: Metadata = ()
         self.client: PushClient
 
     @property
@@ -62,13 +66,28 @@ class Stack:
         ready = await self._service("postgres", "server", "database")
         self._env["DATABASE_URL"] = ready["databaseUrl"]
         await self._command("migrate")
-        account = json.loads(await self._command("accounts", "create", "--name", "bench"))
-        served = await self._service("serve", "server", "serve")
-        gateway = await self._service("gateway", "gateway", "--grpc", served["grpc"])
-        auth = (account["accountId"], account["authToken"])
-        self.client = PushClient(served["grpc"], *auth, timeout=120.0)
+        self.grpc = (await self._service("serve", "server", "serve"))["grpc"]
+        gateway = await self._service("gateway", "gateway", "--grpc", self.grpc)
+        auth = await self._new_account()
+        self.client, self.metadata = self._clients[0], basic_auth(*auth)
         self._rest = httpx.AsyncClient(base_url=gateway["url"], auth=auth, timeout=120.0, trust_env=False)
-        await self._upload_credentials()
+
+    async def more_accounts(self, count: int) -> list[PushClient]:
+        """So many accounts in all, of which the first is ``client``'s; each with both credentials."""
+        while len(self._clients) < count:
+            await self._new_account()
+        return self._clients[:count]
+
+    @property
+    def database_url(self) -> str:
+        return self._env["DATABASE_URL"]
+
+    async def _new_account(self) -> tuple[str, str]:
+        account = json.loads(await self._command("accounts", "create", "--name", "bench"))
+        auth = (account["accountId"], account["authToken"])
+        self._clients.append(PushClient(self.grpc, *auth, timeout=120.0))
+        await self._upload_credentials(self._clients[-1])
+        return auth
 
     async def start_workers(self, count: int = CORES, profile: Path | None = None) -> None:
         """So many; the first under Python's profiler where ``profile`` is to hold what it saw."""
@@ -82,8 +101,9 @@ class Stack:
 
     async def stop(self) -> None:
         """In the opposite order of the start."""
-        if hasattr(self, "client"):
-            await self.client.close()
+        for client in self._clients:
+            await client.close()
+        if hasattr(self, "_rest"):
             await self._rest.aclose()
         await asyncio.gather(*(worker.stop(_STOP_WITHIN) for worker in self._workers))
         while self._services:
@@ -137,15 +157,13 @@ class Stack:
             await self.client.register_devices(batch)
         return user_ids
 
-    async def _upload_credentials(self) -> None:
+    async def _upload_credentials(self, client: PushClient) -> None:
         files = self.target.credentials
         fcm = CredentialContent(private_key=_base64(files.fcm_key_file))
         apns = CredentialContent(certificate=_base64(files.apns_cert_file), private_key=_base64(files.apns_key_file))
         for kind, content in (("FCM", fcm), ("APN", apns)):
             credential_type = CredentialType.Value(f"CREDENTIAL_TYPE_{kind}")
-            await self.client.create_credential(
-                CreateCredentialRequest(credential_type=credential_type, content=content)
-            )
+            await client.create_credential(CreateCredentialRequest(credential_type=credential_type, content=content))
 
     async def _service(self, role: str, module: str, *arguments: str) -> dict[str, str]:
         argv = [sys.executable, "-m", module, *arguments, "--die-with-parent"]

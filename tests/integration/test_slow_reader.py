@@ -14,7 +14,7 @@ import pytest
 from pharos.push.v1 import delivery_status_pb2, delivery_status_pb2_grpc
 
 from server.api.authentication import Authenticator
-from server.api.delivery_status import DeliveryStatusServicer, message
+from server.api.delivery_status import DeliveryStatusServicer, serialised
 from server.api.interceptors import CallInterceptor
 from server.api.server import ApiServer
 from server.domain import ids
@@ -41,13 +41,13 @@ class Endless:
         resume_token: str,  # noqa: ARG002
         *,
         snapshot: bool,  # noqa: ARG002
-    ) -> AsyncGenerator[delivery_status_pb2.WatchDeliveryStatusResponse, None]:
+    ) -> AsyncGenerator[bytes, None]:
         now = datetime.now(UTC)
         changes = [RecipientChange(OPERATION, index, Status.SENT, Reason.NONE, now) for index in range(500)]
         try:
             while True:
                 self.given += 1
-                yield message(Changes(changes, (), f"token-{self.given}"))
+                yield serialised(Changes(changes, (), f"token-{self.given}"))
         finally:
             self.closed.set()
 
