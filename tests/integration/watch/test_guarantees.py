@@ -80,7 +80,11 @@ async def test_i13_reliable_who_falls_behind_or_comes_in_the_middle_misses_nothi
 ) -> None:
     monkeypatch.setattr(tailer, "RING", 200)  # recipients kept for readers: else it takes many to fall behind
     send, done = await load.writers.accept(600), asyncio.Event()
-    slow, late = load.reader(process), [load.late_reader(another_process, scope) for scope in (None, send)]
+    prompt, slow = (
+        load.reader(process),
+        load.reader(process),
+    )  # of one process: what is kept goes on with the prompt one
+    late = [load.late_reader(another_process, scope) for scope in (None, send)]
     slow.connect = held_up(slow.connect, done)
     load.writers.sizes, load.writers.open_for = (5, 10), (0.0,)
 
@@ -93,6 +97,7 @@ async def test_i13_reliable_who_falls_behind_or_comes_in_the_middle_misses_nothi
         done.set()
 
     history = await load.run(
+        prompt.follow(load.over),
         slow.follow(load.over),
         let_go_on(),
         *(come_late(reader, 20 + 20 * n) for n, reader in enumerate(late)),
