@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Generic, TypeVar
 from uuid import UUID
 
-from server.domain.errors import NotFound, TokenExpired
+from server.domain.errors import NotFound, TokenExpired, Unavailable
 from server.domain.feed import (
     Changes,
     Checkpoint,
@@ -159,9 +159,17 @@ class _Stream(Generic[M]):
         return parts
 
     async def follow(self, checkpoint_seconds: float) -> AsyncIterator[M]:
-        """Give changes as they come, and a checkpoint after so long without one, until the end."""
+        """Give changes as they come, and a checkpoint after so long without one, until the end.
+
+        Raises ``Unavailable``, behind a last checkpoint: from there it goes on elsewhere.
+        """
         while not self.ended:
-            for message in await self._next(checkpoint_seconds):
+            try:
+                messages = await self._next(checkpoint_seconds)
+            except Unavailable:
+                yield self.checkpoint()
+                raise
+            for message in messages:
                 yield message
 
     async def _next(self, seconds: float) -> Sequence[M]:

@@ -371,6 +371,7 @@ async def test_a_database_that_is_gone_ends_the_stream_and_a_resume_goes_on() ->
         async with w.reader(w.filter()) as reader:
             token = (await reader.next()).token
             w.feed.broken.append(Unavailable("gone"))
+            assert isinstance(await reader.next(), Checkpoint)
             with pytest.raises(Unavailable):
                 await reader.next()
         w.feed.change(operation, 0)

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from server.domain.errors import Unavailable
-from server.domain.feed import PAGE_ENTRIES, Changes
+from server.domain.feed import PAGE_ENTRIES, Changes, Checkpoint
 from server.domain.operations import Status
 from server.watch import tailer
 from server.watch.tailer import BEHIND, Page
@@ -187,12 +187,22 @@ async def test_an_unreachable_database_is_waited_for(monkeypatch: pytest.MonkeyP
         assert w.feed.broken == []
 
 
-async def test_a_stopping_server_sends_its_readers_away_to_resume_elsewhere() -> None:
-    async with watching() as w, w.reader(w.filter()) as reader:
-        first = await reader.next()
-        waiting = asyncio.ensure_future(reader.next())
-        await settled()
-        w.tailer.close()
-        with pytest.raises(Unavailable):
-            await waiting
-    assert first.token
+async def test_a_stopping_server_sends_its_readers_away_with_a_last_checkpoint() -> None:
+    """From which they go on elsewhere, also past what was not theirs."""
+    async with watching() as w:
+        async with w.reader(w.filter(None, None, Status.FAILED)) as reader:
+            await reader.next()
+            waiting = asyncio.ensure_future(reader.next())
+            await settled()
+            operation = w.feed.operation(2)
+            w.feed.change(operation, 0, status=Status.FAILED)
+            w.grow()
+            told = await waiting
+            waiting = asyncio.ensure_future(reader.next())
+            await settled()
+            w.tailer.close()
+            last = await waiting
+            with pytest.raises(Unavailable):
+                await reader.next()
+        assert isinstance(last, Checkpoint)
+        assert last.token == told.token

@@ -60,8 +60,8 @@ class DeliveryStatusServiceServicer:
 
         A stream for one operation or for push notifications ends by itself when they are final. Tokens are good for as
         long as the statuses are kept (7 days); what is wrong with another one is said by the error's reason
-        (RESUME_TOKEN_MALFORMED, _FOREIGN, _EXPIRED). A reader that takes
-        its messages too slowly is ended with RESOURCE_EXHAUSTED and resumes.
+        (RESUME_TOKEN_MALFORMED, _FOREIGN, _EXPIRED). A server that stops ends its streams with a checkpoint and
+        UNAVAILABLE; a reader that takes its messages too slowly is ended with RESOURCE_EXHAUSTED. Both resume.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -30,8 +30,8 @@ class DeliveryStatusServiceStub:
 
     A stream for one operation or for push notifications ends by itself when they are final. Tokens are good for as
     long as the statuses are kept (7 days); what is wrong with another one is said by the error's reason
-    (RESUME_TOKEN_MALFORMED, _FOREIGN, _EXPIRED). A reader that takes
-    its messages too slowly is ended with RESOURCE_EXHAUSTED and resumes.
+    (RESUME_TOKEN_MALFORMED, _FOREIGN, _EXPIRED). A server that stops ends its streams with a checkpoint and
+    UNAVAILABLE; a reader that takes its messages too slowly is ended with RESOURCE_EXHAUSTED. Both resume.
     """
 
 class DeliveryStatusServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -56,8 +56,8 @@ class DeliveryStatusServiceServicer(metaclass=_abc_1.ABCMeta):
 
         A stream for one operation or for push notifications ends by itself when they are final. Tokens are good for as
         long as the statuses are kept (7 days); what is wrong with another one is said by the error's reason
-        (RESUME_TOKEN_MALFORMED, _FOREIGN, _EXPIRED). A reader that takes
-        its messages too slowly is ended with RESOURCE_EXHAUSTED and resumes.
+        (RESUME_TOKEN_MALFORMED, _FOREIGN, _EXPIRED). A server that stops ends its streams with a checkpoint and
+        UNAVAILABLE; a reader that takes its messages too slowly is ended with RESOURCE_EXHAUSTED. Both resume.
         """
 
 def add_DeliveryStatusServiceServicer_to_server(servicer: DeliveryStatusServiceServicer, server: _aio.Server) -> None: ...
