@@ -10,13 +10,14 @@ from typing import Any, Final, Protocol
 from uuid import UUID
 
 import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
 from pharos.push.v1 import delivery_status_pb2 as pb
 from pharos.push.v1 import delivery_status_pb2_grpc
 
 from server.api.calls import current_account
 from server.api.convert import PROVIDERS, id_in_path, number, timestamp
 from server.api.notices import devices_removed, health_changes, removals_stopped
-from server.api.notification_messages import add_devices, recipient_message
+from server.api.notification_messages import add_devices, write_recipient
 from server.api.operation_messages import operation_message
 from server.domain import ids
 from server.domain.feed import Changes, Checkpoint, End, Filter, Item, Place, RecipientChange, SnapshotPart
@@ -117,22 +118,24 @@ def _add(message: pb.StatusSnapshot | pb.StatusChanges, recipients: Sequence[Rec
     Most follow one of the same operation and time, for which id and timestamp are made once.
     """
     operation, operation_id, notification_id = None, "", _NO_ID
-    at, occurred_at = None, None
+    at, occurred_at = None, Timestamp()
+    add = message.recipients.add
     for change in recipients:
         if change.operation_id != operation:
             operation = change.operation_id
             operation_id, notification_id = ids.encode(Kind.OPERATION, operation), ids.notification_encoder(operation)
         if change.at != at:
-            at, occurred_at = change.at, timestamp(change.at)
-        added = message.recipients.add(
-            operation_id=operation_id,
-            recipient_index=change.index,
-            push_notification_id="" if change.status is Status.UNADDRESSABLE else notification_id(change.index),
-            status=number(change.status),
-            reason=number(change.reason),
-            occurred_at=occurred_at,
-            sequence=change.seq,
-        )
+            at = change.at
+            occurred_at.FromDatetime(at)
+        added = add()  # and set one by one, which takes half as long as by keywords
+        added.operation_id = operation_id
+        added.recipient_index = change.index
+        if change.status is not Status.UNADDRESSABLE:
+            added.push_notification_id = notification_id(change.index)
+        added.status = number(change.status)
+        added.reason = number(change.reason)
+        added.occurred_at.CopyFrom(occurred_at)
+        added.sequence = change.seq
         if change.recipient.known:
-            added.to.MergeFrom(recipient_message(change.recipient))
+            write_recipient(added.to, change.recipient)
         add_devices(added.devices, change.devices)

@@ -18,7 +18,6 @@ from server.domain.ids import Kind
 from server.domain.notifications import DeliveryError, Notification
 from server.domain.operations import Recipient, Status
 from server.domain.pushes import Content, Priority
-from server.domain.reasons import Reason
 from server.domain.templates import ContentSource, RenderError, TemplateError
 
 _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
@@ -84,13 +83,20 @@ def error_message(error: DeliveryError) -> operations_pb2.OperationError:
 
 def recipient_message(recipient: Recipient) -> types_pb2.Recipient:
     """Return the recipient as the send had it; its variables as JSON."""
-    message = types_pb2.Recipient(variables_json=recipient.variables.encode() if recipient.variables else b"")
+    message = types_pb2.Recipient()
+    write_recipient(message, recipient)
+    return message
+
+
+def write_recipient(message: types_pb2.Recipient, recipient: Recipient) -> None:
+    """Write it into a message that has nothing yet."""
+    if recipient.variables:
+        message.variables_json = recipient.variables.encode()
     if recipient.user_id is not None:
         message.user_id = ids.encode(Kind.USER, recipient.user_id)
     elif recipient.token is not None and recipient.provider is not None:
         message.token = recipient.token
         message.provider = PROVIDER_NUMBERS[recipient.provider]
-    return message
 
 
 def _sender(notification: Notification) -> pb.Sender:
@@ -116,13 +122,14 @@ def _content(notification: Notification, renderer: Renderer) -> pb.Content | Non
 def add_devices(messages: RepeatedCompositeFieldContainer[pb.DeviceResult], devices: Iterable[DeviceState]) -> None:
     """Add what became of a push on each device."""
     for device in devices:
-        messages.add(
-            provider=PROVIDER_NUMBERS[device.provider],
-            token=device.token,
-            status=number(device.status),
-            attempts=device.attempts,
-            provider_message_id=device.message_id,
-            # Before it is decided it is what it might fail for.
-            error=number(device.reason if device.decided else Reason.NONE),
-            provider_error_code=device.code if device.status is Status.FAILED else None,
-        )
+        message = messages.add()
+        message.provider = PROVIDER_NUMBERS[device.provider]
+        message.token = device.token
+        message.status = number(device.status)
+        message.attempts = device.attempts
+        if device.message_id is not None:
+            message.provider_message_id = device.message_id
+        if device.decided:  # before that it is what it might fail for
+            message.error = number(device.reason)
+        if device.status is Status.FAILED and device.code is not None:
+            message.provider_error_code = device.code
