@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
@@ -34,7 +34,10 @@ _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class Template(Protocol):
-    """A send's texts, parsed."""
+    """A send's texts, parsed. ``needed``: the names that they read and don't set themselves."""
+
+    @property
+    def needed(self) -> frozenset[str]: ...
 
     def render(self, variables: Mapping[str, Any]) -> Content: ...
 
@@ -94,18 +97,21 @@ class DryRuns:
                 self._measure_all(report, new, state, template, now)
                 took = time.perf_counter() - began
                 await asyncio.sleep(took if took > _NOTICEABLE else 0)
-            report.keep_first_problems()
+            report.keep_first()
         return report.message()
 
     def _measure_all(
         self, report: _Report, new: NewOperation, state: RecipientState, template: Template, now: datetime
     ) -> None:
-        variables = new.recipients[state.index].variables
+        text = new.recipients[state.index].variables
         try:
-            content = template.render(_decode_object(variables) if variables else {})
+            variables = _decode_object(text) if text else {}
+            content = template.render(variables)
         except RenderError as error:
             report.unrenderable(state.index, str(error))
             return
+        if missing := template.needed - variables.keys():
+            report.incomplete(state.index, missing)
         found = [(device, self._measure(device.provider, _push(new, device, content, now))) for device in state.devices]
         report.measured(state.index, found)
 
@@ -149,6 +155,8 @@ class _Report:
     messages: defaultdict[Provider, _Messages] = field(default_factory=lambda: defaultdict(_Messages))
     examples: list[pb.DryRunExample] = field(default_factory=list)
     problems: list[pb.DryRunProblem] = field(default_factory=list)
+    lacking: int = 0
+    incompletes: list[pb.DryRunIncomplete] = field(default_factory=list)
 
     def unaddressable(self, index: int, reason: Reason) -> None:
         self.unaddressed += 1
@@ -157,6 +165,10 @@ class _Report:
     def unrenderable(self, index: int, text: str) -> None:
         self.unrendered += 1
         self._problem(index, Reason.RENDER_ERROR, text)
+
+    def incomplete(self, index: int, missing: Iterable[str]) -> None:
+        self.lacking += 1
+        self.incompletes.append(pb.DryRunIncomplete(recipient_index=index, missing=sorted(missing)))
 
     def measured(self, index: int, devices: Sequence[tuple[DeviceState, Measured | Rejected]]) -> None:
         """Take in a recipient's messages; it has a problem where no device would get one."""
@@ -168,9 +180,10 @@ class _Report:
         if all(reasons):
             self._problem(index, reasons[0])
 
-    def keep_first_problems(self) -> None:
-        """Forget all but the first 50: a batch's problems are not found in its order."""
+    def keep_first(self) -> None:
+        """Forget all but the first 50: what concerns a batch is not found in its order."""
         self.problems = sorted(self.problems, key=lambda problem: problem.recipient_index)[:_PROBLEMS]
+        self.incompletes = sorted(self.incompletes, key=lambda each: each.recipient_index)[:_PROBLEMS]
 
     def message(self) -> pb.DryRunReport:
         return pb.DryRunReport(
@@ -181,6 +194,8 @@ class _Report:
             providers=self._providers(),
             examples=self.examples,
             problems=self.problems,
+            incomplete=self.lacking,
+            incompletes=self.incompletes,
         )
 
     def _problem(self, index: int, reason: Reason, text: str = "") -> None:

@@ -20,7 +20,7 @@ from server.domain.errors import Invalid, Violation
 from server.domain.ids import Kind
 from server.domain.operations import FARTHEST_SCHEDULE, Message, Recipient
 from server.domain.pushes import InterruptionLevel, Presentation, Priority, Provider
-from server.domain.templates import ContentSource, TemplateError
+from server.domain.templates import ContentSource, TemplateError, TemplateProblem
 
 _Request = push_notifications_pb2.SendPushNotificationRequest
 _MOST_VIOLATIONS: Final = 50
@@ -147,11 +147,13 @@ def _template_problems(source: ContentSource, renderer: Renderer) -> list[Violat
     try:
         renderer.compile(source)
     except TemplateError as error:
-        return [
-            Violation(_request_field(problem.field), f"line {problem.line}, column {problem.column}: {problem.message}")
-            for problem in error.problems
-        ]
+        return [Violation(_request_field(problem.field), _told(problem)) for problem in error.problems]
     return []
+
+
+def _told(problem: TemplateProblem) -> str:
+    told = f"line {problem.line}, column {problem.column}: {problem.message}"
+    return f"{told}, at: {problem.excerpt}" if problem.excerpt else told
 
 
 def _request_field(template: str) -> str:

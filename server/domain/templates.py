@@ -20,12 +20,16 @@ class ContentSource:
 
 @dataclass(frozen=True, slots=True)
 class TemplateProblem:
-    """``field`` is its path in the contract: ``content.title``, ``data.url``. Line and column count from 1."""
+    """``field`` is its path in the contract: ``content.title``, ``data.url``. Line and column count from 1.
+
+    ``excerpt`` is what stands there, where the problem is of a place.
+    """
 
     field: str
     message: str
     line: int
     column: int
+    excerpt: str = ""
 
 
 class TemplateError(Exception):

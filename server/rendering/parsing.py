@@ -42,10 +42,14 @@ class Environment(liquid.Environment):
 
 
 class Parsed(NamedTuple):
-    """``variables`` are the names that are read from outside; volatile is what varies without any."""
+    """``variables`` are the names that are read from outside; volatile is what varies without any.
+
+    ``needed`` are those of them that the text sets nowhere itself.
+    """
 
     bound: BoundTemplate
     variables: frozenset[str]
+    needed: frozenset[str]
     is_volatile: bool
 
 
@@ -57,7 +61,8 @@ def parse(environment: Environment, source: str, parts: PartsMeter) -> Parsed:
     _check(_expression_problems(expressions))
     used = {used.name for expression in expressions for used in filters_of(expression)}
     names = frozenset(map(str, _names_read(bound.nodes, context, frozenset())))
-    return Parsed(bound, names, not used.isdisjoint(VOLATILE))
+    needed = names.difference(map(str, _names_set(bound.nodes, context)))
+    return Parsed(bound, names, needed, not used.isdisjoint(VOLATILE))
 
 
 def _nodes(environment: Environment, source: str, parts: PartsMeter) -> list[Node]:
@@ -110,6 +115,12 @@ def _names_read(nodes: Iterable[Node], context: Context, bound: frozenset[str]) 
         roots = (expression.path[0] for expression in _own_expressions(node) if isinstance(expression, Path))
         yield from (root for root in roots if root not in bound)
         yield from _names_read(node.children(context), context, bound.union(node.block_scope()))
+
+
+def _names_set(nodes: Iterable[Node], context: Context) -> Iterator[object]:
+    for node in nodes:
+        yield from node.template_scope()
+        yield from _names_set(node.children(context), context)
 
 
 def _expression_problems(expressions: list[Expression]) -> Iterator[Problem]:

@@ -7,13 +7,16 @@ from typing import NamedTuple
 from liquid.exceptions import LiquidError
 from liquid.token import Token
 
+_EXCERPT = 40  # characters
+
 
 class Problem(NamedTuple):
-    """Line and column count from 1."""
+    """Line and column count from 1; ``excerpt`` is the text from there on, to the line's end at most."""
 
     message: str
     line: int = 1
     column: int = 1
+    excerpt: str = ""
 
     def __str__(self) -> str:
         return f"{self.message} (line {self.line}, column {self.column})"
@@ -32,7 +35,12 @@ def at_token(message: str, token: Token | None) -> Problem:
     if token is None or token.start_index < 0:
         return Problem(message)
     before = token.source[: token.start_index]
-    return Problem(message, before.count("\n") + 1, len(before) - before.rfind("\n"))
+    return Problem(message, before.count("\n") + 1, len(before) - before.rfind("\n"), _excerpt(token))
+
+
+def _excerpt(token: Token) -> str:
+    line, _, _ = token.source[token.start_index :].partition("\n")
+    return line if len(line) <= _EXCERPT else f"{line[:_EXCERPT]}…"
 
 
 def explained(error: Exception) -> Problem:

@@ -54,9 +54,12 @@ class Renderer:
 
 
 class ContentTemplate:
-    """``variables`` are the names that the fields read; ``is_constant`` says that every recipient gets the same."""
+    """``variables`` are the names that the fields read; ``is_constant`` says that every recipient gets the same.
 
-    __slots__ = ("_data", "_fixed", "_fixed_data", "_once", "_texts", "is_constant", "variables")
+    ``needed`` are the names without those that a field sets itself: what a recipient's variables should have.
+    """
+
+    __slots__ = ("_data", "_fixed", "_fixed_data", "_once", "_texts", "is_constant", "needed", "variables")
 
     def __init__(self, source: ContentSource, templates: Mapping[str, Template]) -> None:
         written = [templates.get(path) for path in _PATHS.values()]
@@ -66,6 +69,7 @@ class ContentTemplate:
         self._fixed_data = {key: template.constant or "" for key, template in data.items()}
         self._data = _varying((key, f"data.{key}", template) for key, template in data.items())
         self.variables: frozenset[str] = frozenset().union(*(each.variables for each in templates.values()))
+        self.needed: frozenset[str] = frozenset().union(*(each.needed for each in templates.values()))
         self.is_constant = not self._texts and not self._data
         self._once = self._render({}) if self.is_constant else None
 

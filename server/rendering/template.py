@@ -20,16 +20,17 @@ from server.rendering.problems import UnusableTextError, explained
 class Template:
     """Raises UnusableTextError when the text does not parse, or depends on nothing and can't be rendered.
 
-    ``variables`` are the names of what it reads; ``constant`` is its rendered text if nothing in it can vary. ``parts``
-    pays for parsing, ``meter`` for rendering that text.
+    ``variables`` are the names of what it reads, ``needed`` those that it sets nowhere itself; ``constant`` is its
+    rendered text if nothing in it can vary. ``parts`` pays for parsing, ``meter`` for rendering that text.
     """
 
-    __slots__ = ("_bound", "_gaps", "_nodes", "constant", "variables")
+    __slots__ = ("_bound", "_gaps", "_nodes", "constant", "needed", "variables")
 
     def __init__(self, environment: Environment, source: str, parts: PartsMeter, meter: Meter) -> None:
         try:
             parsed = parse(environment, source, parts)
             self.variables = parsed.variables
+            self.needed = parsed.needed
             self._bound = parsed.bound
             self._nodes = adopt(parsed.bound.nodes, Context(parsed.bound, {}, Meter()))
             self._gaps = gaps_of(self._nodes)

@@ -181,7 +181,24 @@ def test_what_may_vary_is_not_constant(renderer: Renderer, body: str) -> None:
     ],
 )
 def test_a_problem_says_what_and_where(renderer: Renderer, body: str, message: str, line: int, column: int) -> None:
-    assert problems(renderer, ContentSource(body=body)) == (TemplateProblem("content.body", message, line, column),)
+    (found,) = problems(renderer, ContentSource(body=body))
+    assert (found.field, found.message, found.line, found.column) == ("content.body", message, line, column)
+    assert found.excerpt
+    assert body.splitlines()[line - 1][column - 1 :] == found.excerpt
+
+
+def test_of_a_long_line_a_problem_shows_the_beginning(renderer: Renderer) -> None:
+    (found,) = problems(renderer, ContentSource(body=f"Hi {{{{ name | shout: '{'x' * 100}' }}}}"))
+    assert found.excerpt == f"shout: '{'x' * 32}…"
+
+
+def test_needed_is_what_is_read_and_nowhere_set(renderer: Renderer) -> None:
+    source = ContentSource(
+        title="{% assign greeting = hello %}{{ greeting }}",
+        body="{% capture x %}{{ user.name }}{% endcapture %}{{ x }}{% for i in all %}{{ i }}{% endfor %}",
+        data={"k": "{{ greeting }}"},
+    )
+    assert renderer.compile(source).needed == {"hello", "user", "all", "greeting"}  # fields don't see each other's
 
 
 def test_all_problems_of_all_fields_are_listed(renderer: Renderer) -> None:

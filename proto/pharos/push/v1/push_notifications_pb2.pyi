@@ -473,6 +473,8 @@ class DryRunReport(_message.Message):
     PROVIDERS_FIELD_NUMBER: _builtins.int
     EXAMPLES_FIELD_NUMBER: _builtins.int
     PROBLEMS_FIELD_NUMBER: _builtins.int
+    INCOMPLETE_FIELD_NUMBER: _builtins.int
+    INCOMPLETES_FIELD_NUMBER: _builtins.int
     recipients: _builtins.int
     """Recipients of the request: resolved and unaddressable ones."""
     resolved: _builtins.int
@@ -481,6 +483,10 @@ class DryRunReport(_message.Message):
     """Recipients with no usable device."""
     unrenderable: _builtins.int
     """Recipients whose content can't be rendered with their variables."""
+    incomplete: _builtins.int
+    """Recipients that get the push, and lack a variable that the content reads: nothing stands in its place, unless the
+    content says what.
+    """
     @_builtins.property
     def providers(self) -> _containers.RepeatedCompositeFieldContainer[Global___DryRunProvider]:
         """One entry for each provider that would be called."""
@@ -493,6 +499,10 @@ class DryRunReport(_message.Message):
     def problems(self) -> _containers.RepeatedCompositeFieldContainer[Global___DryRunProblem]:
         """The first 50 recipients that would not get the push, as far as can be known without calling a provider."""
 
+    @_builtins.property
+    def incompletes(self) -> _containers.RepeatedCompositeFieldContainer[Global___DryRunIncomplete]:
+        """The first 50 of them."""
+
     def __init__(
         self,
         *,
@@ -503,10 +513,12 @@ class DryRunReport(_message.Message):
         providers: _abc.Iterable[Global___DryRunProvider] | None = ...,
         examples: _abc.Iterable[Global___DryRunExample] | None = ...,
         problems: _abc.Iterable[Global___DryRunProblem] | None = ...,
+        incomplete: _builtins.int = ...,
+        incompletes: _abc.Iterable[Global___DryRunIncomplete] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["examples", b"examples", "problems", b"problems", "providers", b"providers", "recipients", b"recipients", "resolved", b"resolved", "unaddressable", b"unaddressable", "unrenderable", b"unrenderable"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["examples", b"examples", "incomplete", b"incomplete", "incompletes", b"incompletes", "problems", b"problems", "providers", b"providers", "recipients", b"recipients", "resolved", b"resolved", "unaddressable", b"unaddressable", "unrenderable", b"unrenderable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -619,6 +631,34 @@ class DryRunProblem(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DryRunProblem: _TypeAlias = DryRunProblem  # noqa: Y015
+
+@_typing.final
+class DryRunIncomplete(_message.Message):
+    """A recipient that lacks variables."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECIPIENT_INDEX_FIELD_NUMBER: _builtins.int
+    MISSING_FIELD_NUMBER: _builtins.int
+    recipient_index: _builtins.int
+    """The recipient's place in the request's `to`, from 0."""
+    @_builtins.property
+    def missing(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The names that the content reads and it has not, in alphabetical order."""
+
+    def __init__(
+        self,
+        *,
+        recipient_index: _builtins.int = ...,
+        missing: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["missing", b"missing", "recipient_index", b"recipient_index"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DryRunIncomplete: _TypeAlias = DryRunIncomplete  # noqa: Y015
 
 @_typing.final
 class DeviceResult(_message.Message):
