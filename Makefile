@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-com
 # Compiled modules are kept: hundreds of processes start in the tests, and would compile the same ones again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: install demo test robustness test-external check bench contract format liquid-expectations
+.PHONY: install demo test robustness test-external check bench contract format liquid-expectations liquid-fuzz
 
 install: $(VENV)/.installed
 
@@ -65,6 +65,10 @@ bench: $(VENV)/.installed-dev
 liquid-expectations: $(VENV)/.installed-dev tools/liquidjs/node_modules
 	$(BIN)/python tools/liquidjs/expectations.py
 	$(BIN)/python tools/liquidjs/rates.py
+
+# Templates by chance, against LiquidJS; writes docs/personalization_fuzz.md.
+liquid-fuzz: $(VENV)/.installed-dev tools/liquidjs/node_modules
+	$(BIN)/python -m tools.liquidjs.fuzz
 
 tools/liquidjs/node_modules: tools/liquidjs/package-lock.json
 	cd tools/liquidjs && npm ci --ignore-scripts --no-audit --no-fund

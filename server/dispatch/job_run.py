@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from uuid import UUID
@@ -152,7 +152,7 @@ class JobRun:
     async def _work(self, pushes: Iterator[tuple[RecipientState, DeviceState]]) -> None:
         for state, device in pushes:
             await self._record.room()
-            if self._stopping or self._record.canceled:
+            if not self._goes_on():
                 return
             if not await self._push(state, device):
                 await asyncio.sleep(0)  # pushes without a call must not keep the others of the worker waiting
@@ -168,28 +168,58 @@ class JobRun:
         fate: Outcome = NotSent(MISTAKE)
         try:
             way = self._way(device)
+            push = await self._ready(way, state, device)
+            if push is None:
+                return False
             fate = Unknown(MISTAKE)
-            return await self._push_by(way, state, device)
+            outcome = await self._call(way, push, device)
+            if outcome is None:
+                return False
+            fate = outcome
+            return await self._answered(way, state, device, outcome)
         except Exception as error:  # noqa: BLE001 # it is logged, and the other pushes of the batch are under way
-            self._tell_mistake(error)
-            if not device.decided:
-                settle(device, fate, self._clock.now(), self.job.deadline)
+            self._mistake(device, fate, error)
             return False
 
-    async def _push_by(self, way: _Way, state: RecipientState, device: DeviceState) -> bool:
+    async def _ready(self, way: _Way, state: RecipientState, device: DeviceState) -> Push | None:
+        """Make the push, which may have to wait for a turn: nothing may be begun that is not to be sent any more."""
+        if self._rests(way, device):
+            return None
+        try:
+            push = await self._render(
+                state, device, lambda: self._goes_on() and self._may_try(device) and not self._rests(way, device)
+            )
+        except RenderError as error:
+            device.fail(Reason.RENDER_ERROR, str(error)[:200])
+            return None
+        return push if self._goes_on() and self._may_try(device) else None
+
+    def _rests(self, way: _Way, device: DeviceState) -> bool:
+        """Hold the device where its credential rests."""
+        rest = way.lane.rest(urgent=self.job.small)
+        if rest:
+            self._hold(device, way, rest)
+        return rest is not None
+
+    def _goes_on(self) -> bool:
+        return not self._stopping and not self._record.canceled
+
+    async def _call(self, way: _Way, push: Push, device: DeviceState) -> Outcome | None:
+        """Send it when the lane has room for it, unless its time is over by then."""
         waits = not way.lane.enter_at_once()
         if waits and (rest := await way.lane.enter(urgent=self.job.small)):
             self._hold(device, way, rest)
-            return False
+            return None
         begun_at = time.monotonic()
         outcome: Outcome | None = None
         try:
-            if not waits or self._may_try(device):  # its time may be over when its turn comes
-                outcome = await self._call(way.sender, state, device)
+            if not waits or self._may_try(device):
+                outcome = await way.sender.send(push)
         finally:
             way.lane.leave(outcome, begun_at)
-        if outcome is None:
-            return False
+        return outcome
+
+    async def _answered(self, way: _Way, state: RecipientState, device: DeviceState, outcome: Outcome) -> bool:
         self._record.answered()
         if not self._record.routes.turn(device, outcome):
             self._settle(state, device, way, outcome)
@@ -202,23 +232,17 @@ class JobRun:
         expire([device], now, self.job.deadline)
         return not device.decided and (device.not_before is None or device.not_before <= now)
 
-    async def _call(self, sender: Sender, state: RecipientState, device: DeviceState) -> Outcome | None:
-        """Send, unless there is nothing that could be sent."""
-        try:
-            push = await self._render(state, device)
-        except RenderError as error:
-            device.fail(Reason.RENDER_ERROR, str(error)[:200])
-            return None
-        except Exception as error:  # noqa: BLE001 # it is logged, and the other pushes of the batch are under way
-            self._tell_mistake(error)
-            return NotSent(MISTAKE)
-        return await sender.send(push)
-
-    def _tell_mistake(self, error: Exception) -> None:
-        """Log it; once for a job, all of whose pushes may have it."""
-        if not self._mistaken:
+    def _mistake(self, device: DeviceState, fate: Outcome, error: Exception) -> None:
+        """Settle a push by what is known of it. One that is mistaken again and again is given up."""
+        if not self._mistaken:  # once for a job, all of whose pushes may have it
             self._mistaken = True
             log.error("push failed", job_id=str(self.job.lease.job_id), exc_info=error)
+        if device.decided:
+            return
+        again = device.code == MISTAKE and device.tries >= MOST_PICKS
+        settle(device, fate, self._clock.now(), self.job.deadline)
+        if again and not device.decided:
+            device.fail(Reason.OUTCOME_UNKNOWN if device.attempts else Reason.POISON, MISTAKE)
 
     def _settle(self, state: RecipientState, device: DeviceState, way: _Way, outcome: Outcome) -> None:
         settle(device, outcome, self._clock.now(), self.job.deadline)
@@ -235,12 +259,15 @@ class JobRun:
         if rest.reason is Reason.CREDENTIAL_REJECTED:
             self._record.held_by = Holder(way.credential.credential_id, way.credential.version)
 
-    async def _render(self, state: RecipientState, device: DeviceState) -> Push:
+    async def _render(self, state: RecipientState, device: DeviceState, wanted: Callable[[], bool]) -> Push | None:
         job = self.job
+        content = await self._parts.renderings.render(job, state.index, wanted)
+        if content is None:
+            return None
         return Push(
             push_id=push_id(job.operation_id, state.index, device.provider, device.token),
             token=device.token,
-            content=await self._parts.renderings.render(job, state.index),
+            content=content,
             presentation=job.message.presentation,
             expires_at=self._expires_at,
             at=self._clock.now(),

@@ -91,6 +91,7 @@ class Database:
                 except asyncpg.InterfaceError as error:
                     if connection.is_closed():
                         raise
+                    leave()
                     raise MisusedConnection from error
                 except BaseException:
                     leave()
