@@ -8,7 +8,7 @@ from datetime import datetime
 from uuid import UUID
 
 from server.domain.delivery import DeviceState
-from server.domain.notices import DevicesRemoved, HealthChanged, Notice
+from server.domain.notices import DevicesRemoved, HealthChanged, Notice, UnknownNotice
 from server.domain.operations import Operation, Recipient, Status
 from server.domain.pushes import Provider
 from server.domain.reasons import Reason
@@ -149,7 +149,7 @@ class Filter:
             return notice.of_user(self.user)
         if isinstance(notice, HealthChanged | DevicesRemoved) and self.app_name is not None:
             return notice if notice.app_name == self.app_name else None
-        return notice if self.of_account else None
+        return notice if self.of_account and not isinstance(notice, UnknownNotice) else None
 
     def wants(self, change: RecipientChange) -> bool:
         """Whether a watched recipient's change is told."""

@@ -54,4 +54,9 @@ class DevicesRemoved:
         return replace(self, devices=own) if own else None
 
 
-Notice = HealthChanged | RemovalsStopped | DevicesRemoved
+@dataclass(frozen=True, slots=True)
+class UnknownNotice:
+    """News of a kind that only a newer version knows. It has its place in the feed, and nobody is told."""
+
+
+Notice = HealthChanged | RemovalsStopped | DevicesRemoved | UnknownNotice

@@ -11,7 +11,7 @@ from typing import Final
 from uuid import UUID
 
 from server.domain.feed import FeedEntry, FeedEvent
-from server.domain.notices import DevicesRemoved, HealthChanged, RemovalsStopped
+from server.domain.notices import DevicesRemoved, HealthChanged, RemovalsStopped, UnknownNotice
 
 MAX_WEBHOOKS: Final = 10
 """Webhooks of an account."""
@@ -75,6 +75,8 @@ def types_of(entry: FeedEntry) -> Sequence[EventType]:
             return [EventType.DEVICES_REMOVED]
         case RemovalsStopped():
             return [EventType.REMOVALS_STOPPED]
+        case UnknownNotice():
+            return []
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ from server.store.statements import Statements
 _SQL = Statements("feed")
 _OPERATIONS = Statements("operations")
 _STATUSES: Final = {status.value: status for status in Status}
+# One that only a newer version knows is left out, as its name can't be told.
 _REASONS: Final = {reason.value: reason for reason in Reason}
 _FINAL_AT_ONCE: Final = 500  # between two batches of a large snapshot others have their turn
 
@@ -106,7 +107,7 @@ def _changes(row: asyncpg.Record) -> list[RecipientChange]:
             operation,
             index,
             _STATUSES[status],
-            _REASONS[reason],
+            _REASONS.get(reason, Reason.NONE),
             at,
             seq,
             Recipient(user, token, PROVIDER_OF.get(provider)),

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from server.domain.notices import DevicesRemoved, HealthChanged, Notice, RemovalsStopped, RemovedDevice
+from server.domain.notices import DevicesRemoved, HealthChanged, Notice, RemovalsStopped, RemovedDevice, UnknownNotice
 from server.store.database import Connection
 from server.store.statements import Statements
 
@@ -44,4 +44,6 @@ def notice_from(kind: int, body: str) -> Notice:
         return msgspec.json.decode(body, type=HealthChanged)
     if kind == _DEVICES_REMOVED:
         return msgspec.json.decode(body, type=DevicesRemoved)
-    return msgspec.json.decode(body, type=RemovalsStopped)
+    if kind == _REMOVALS_STOPPED:
+        return msgspec.json.decode(body, type=RemovalsStopped)
+    return UnknownNotice()

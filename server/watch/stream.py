@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
 from dataclasses import replace
@@ -70,7 +71,7 @@ class StatusStreams(Generic[M]):
                 if not stream.ended:
                     yield stream.checkpoint()  # at once: the reader knows that it was resumed
             else:
-                async with self._snapshots:
+                async with self._snapshots if snapshot and watched.ends else contextlib.nullcontext():
                     known = await stream.begin(snapshot=snapshot)
                 while known:
                     yield known.popleft()
@@ -95,13 +96,19 @@ class _Stream(Generic[M]):
         account = self._watched.account
         now = await self._store.position(account)
         position = tokens.decode(token, self._watched, now)
-        oldest = await self._store.oldest(account)
-        if position.seq < now.seq and (oldest is None or position.seq + 1 < oldest):
-            raise TokenExpired("what follows it is no longer kept")
         self._position = position
+        await self._is_kept(now)
+        await self._tail.reach(now.seq)
         if self._watched.ends:
             async for message in self._catch_up():
                 yield message
+
+    async def _is_kept(self, now: Position) -> None:
+        """Raises ``TokenExpired`` unless everything from here to ``now`` is."""
+        assert self._position is not None  # set by resume
+        oldest = await self._store.oldest(self._watched.account)
+        if self._position.seq < now.seq and (oldest is None or self._position.seq + 1 < oldest):
+            raise TokenExpired("what follows it is no longer kept")
 
     async def _catch_up(self) -> AsyncIterator[M]:
         """Give what was missed: of one operation by its own index, rather than everything the account did since."""
@@ -111,6 +118,7 @@ class _Stream(Generic[M]):
         while len(self._operations) == 1:
             after = self._position.seq
             events = await self._store.read(self._watched.account, after, self._operations[0], recipients=BEHIND)
+            await self._is_kept(known.position)  # behind the read: what is there now was there then
             if not events:
                 break
             for message in self._tell(Page(after, events)):
@@ -126,6 +134,7 @@ class _Stream(Generic[M]):
         """Return what is known now, in parts; without a ``snapshot`` only a bookmark."""
         if not self._watched.ends:
             self._position = await self._store.position(self._watched.account)
+            await self._tail.reach(self._position.seq)
             nothing = SnapshotPart(None, (), more=False, token=self._token())
             return deque([self._encode(nothing) if snapshot else self.checkpoint()])
         everyone = None if snapshot and not self._watched.places else self._watched.places
@@ -133,6 +142,7 @@ class _Stream(Generic[M]):
         if any(_never_was(place, known) for place in self._watched.places):
             raise NotFound("there is no such push notification")
         self._position = known.position
+        await self._tail.reach(self._position.seq)
         messages = await self._parts(known) if snapshot else deque([self.checkpoint()])
         if self._is_over(known):
             messages.append(self._end(known.operations))
@@ -169,8 +179,10 @@ class _Stream(Generic[M]):
             except Unavailable:
                 yield self.checkpoint()
                 raise
-            for message in messages:
-                yield message
+            waiting = deque(messages)  # and none is kept for longer than it waits
+            del messages
+            while waiting:
+                yield waiting.popleft()
 
     async def _next(self, seconds: float) -> Sequence[M]:
         """Return the next messages. What others do in the account makes none, and does not put the checkpoint off."""
@@ -190,10 +202,12 @@ class _Stream(Generic[M]):
     def _tell(self, page: Page) -> Sequence[M]:
         """Turn entries into messages and move on behind them, with others that watch the same and are as far."""
         assert self._position is not None  # set by resume or begin
-        if self._watched not in page.told or self._watched.places:
-            messages = [self._encode(item) for item in self._messages(page.entries)]
-            page.told[self._watched] = (messages, self.ended)
-        told, self.ended = page.told[self._watched]
+        if self._watched in page.told:
+            told, self.ended = page.told[self._watched]
+        else:
+            told = [self._encode(item) for item in self._messages(page.entries)]
+            if not self._watched.places:  # whose end depends on what each of them has been told
+                page.told[self._watched] = (told, self.ended)
         self._position = Position(self._position.epoch, page.entries[-1].seq)
         return told
 

@@ -16,7 +16,7 @@ from uuid import UUID
 
 import structlog
 
-from server.domain.errors import Unavailable
+from server.domain.errors import TokenExpired, Unavailable
 from server.domain.feed import PAGE_RECIPIENTS, FeedEntry, Place, Position, Snapshot, is_full, recipients_of
 
 log = structlog.get_logger(__name__)
@@ -82,21 +82,38 @@ class AccountTail:
         self._end: int | None = None  # nothing is in the ring before the first reader says where it is
         self._grown = asyncio.Event()
         self._reading = asyncio.Lock()
-        self._closed = False
+        self._closed: Exception | None = None
         self.readers = 0
 
+    async def reach(self, end: int) -> None:
+        """Begin at the feed's end, if nobody has: whoever is behind it reads for themselves."""
+        if self._end is None:
+            self._start_at(end)
+            await self.advance()
+
     async def after(self, seq: int) -> Page:
-        """Return entries behind ``seq``, waiting until there is one. Raises ``Unavailable``."""
+        """Return entries behind ``seq``, waiting until there is one.
+
+        Raises ``Unavailable``, and ``TokenExpired`` where retention was faster.
+        """
         if self._end is None or seq > self._end:
             self._start_at(seq)
             await self.advance()
         while seq == self._end and not self._closed:
             await self._grown.wait()
         if self._closed:
-            raise Unavailable("the server is stopping; resume from the last token")
+            raise self._closed
         if self._ring and self._ring[0].after <= seq:
-            return next(page for page in self._ring if page.entries[-1].seq > seq).behind(seq)
-        return Page(seq, await self._store.read(self._account, seq, recipients=BEHIND))
+            page = next(page for page in self._ring if page.entries[-1].seq > seq).behind(seq)
+        else:
+            page = Page(seq, await self._store.read(self._account, seq, recipients=BEHIND))
+        if not page.entries or (page.entries[0].seq != seq + 1 and not await self._is_kept(seq + 1)):
+            raise TokenExpired("what follows is no longer kept")
+        return page
+
+    async def _is_kept(self, seq: int) -> bool:
+        oldest = await self._store.oldest(self._account)
+        return oldest is not None and oldest <= seq
 
     async def advance(self) -> None:
         """Read what is new, if there are readers."""
@@ -119,9 +136,9 @@ class AccountTail:
         while self._weight > RING and len(self._ring) > 1:
             self._weight -= self._ring.popleft().weight
 
-    def close(self) -> None:
+    def close(self, reason: Exception) -> None:
         """Send the readers away."""
-        self._closed = True
+        self._closed = reason
         self._grown.set()
 
     def _start_at(self, seq: int) -> None:
@@ -143,23 +160,29 @@ class Tailer:
         self._signal = signal
         self._grown = grown
         self._tails: dict[UUID, AccountTail] = {}
+        self._closed = False
 
     def close(self) -> None:
         """End every stream with ``Unavailable``: its reader resumes at another server, and this one can stop."""
+        self._closed = True
         for tail in self._tails.values():
-            tail.close()
+            tail.close(_stopping())
 
     @contextlib.contextmanager
     def tail(self, account: UUID) -> Iterator[AccountTail]:
         """Lend the account's tail; it is dropped with its last reader."""
-        tail = self._tails.setdefault(account, AccountTail(self._store, account))
+        tail = self._tails.get(account)
+        if tail is None:
+            tail = self._tails[account] = AccountTail(self._store, account)
+            if self._closed:
+                tail.close(_stopping())
         tail.readers += 1
         try:
             yield tail
         finally:
             tail.readers -= 1
-            if not tail.readers:
-                self._tails.pop(account, None)
+            if not tail.readers and self._tails.get(account) is tail:
+                del self._tails[account]
 
     async def run(self) -> None:
         """Keep the tails up to date until cancelled."""
@@ -172,10 +195,18 @@ class Tailer:
                 grown, poll_due = None, clock() + POLL_SECONDS
             for account, tail in list(self._tails.items()):
                 if grown is None or account in grown:
-                    await self._advance(tail)
+                    await self._advance(account, tail)
 
-    async def _advance(self, tail: AccountTail) -> None:
+    async def _advance(self, account: UUID, tail: AccountTail) -> None:
         try:
             await tail.advance()
         except Unavailable:
             log.warning("feeds wait for the database")
+        except Exception as error:  # of one feed: its readers are told, and those of others go on
+            log.exception("a feed can't be read", account_id=str(account))
+            self._tails.pop(account, None)
+            tail.close(error)
+
+
+def _stopping() -> Unavailable:
+    return Unavailable("the server is stopping; resume from the last token")

@@ -55,8 +55,8 @@ def _digest(watched: Filter) -> bytes:
         sorted(watched.places),
         watched.user,
         watched.app_name,
-        sorted(watched.statuses),
-        sorted(watched.providers),
-        sorted(watched.reasons),
+        sorted(status.value for status in watched.statuses),
+        sorted(provider.value for provider in watched.providers),
+        sorted(reason.value for reason in watched.reasons),
     )
     return hashlib.sha256(repr(parts).encode()).digest()[:8]

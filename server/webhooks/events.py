@@ -18,7 +18,7 @@ from server.domain.delivery import DeviceState
 from server.domain.feed import FeedEntry, FeedEvent, FeedNotice
 from server.domain.health import Health
 from server.domain.ids import Kind
-from server.domain.notices import DevicesRemoved, HealthChanged, RemovalsStopped
+from server.domain.notices import DevicesRemoved, HealthChanged, RemovalsStopped, UnknownNotice
 from server.domain.operations import Operation, OperationStatus, Recipient, Status
 from server.domain.reasons import Reason
 from server.domain.webhooks import EventType, Pending, event_id
@@ -138,6 +138,8 @@ def _notice(entry: FeedNotice) -> tuple[str, Members]:
         case DevicesRemoved() as removed:
             name = ids.encode(Kind.OPERATION, removed.operation_id)
             return name, {"operationId": name, "appName": removed.app_name, "devices": list(_removed(removed))}
+        case UnknownNotice():
+            raise ValueError("nothing is delivered of it")
 
 
 def _removed(removed: DevicesRemoved) -> Iterator[Members]:

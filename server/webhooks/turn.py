@@ -125,7 +125,7 @@ class TurnRun:
         if missed is not None:
             return await self._take_up(now.epoch, missed.seq, [missed])
         new = self._fitting(entries, room)
-        end = max(self._entries, default=now.seq)  # no entry: of kinds that only a newer version knows
+        end = max(self._entries, default=now.seq)
         return await self._take_up(now.epoch, end, new)
 
     def _fitting(self, entries: Sequence[FeedEntry], room: int) -> list[NewDelivery]:

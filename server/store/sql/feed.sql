@@ -22,7 +22,7 @@ with entries as materialized (
    order by seq limit $3)
   union all
   (select seq, null, at, null, null, null, null, null, null, null, null, null, null, kind, body
-   from notices where $5::uuid is null and account_id = $1 and seq > $2 and kind in (1, 2, 3)  -- what a newer version writes besides
+   from notices where $5::uuid is null and account_id = $1 and seq > $2
    order by seq limit $3)
   order by seq limit $3),
 weighed as materialized (

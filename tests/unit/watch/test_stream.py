@@ -370,10 +370,10 @@ async def test_a_database_that_is_gone_ends_the_stream_and_a_resume_goes_on() ->
         operation = w.feed.operation(3)
         async with w.reader(w.filter()) as reader:
             token = (await reader.next()).token
-            w.feed.broken.append(Unavailable("gone"))
-            assert isinstance(await reader.next(), Checkpoint)
+        w.feed.change(operation, 0)
+        w.feed.broken.append(Unavailable("gone"))
+        async with w.reader(w.filter(), token) as reader:
             with pytest.raises(Unavailable):
                 await reader.next()
-        w.feed.change(operation, 0)
         async with w.reader(w.filter(), token) as reader:
             assert await reader.changes(1) == [(operation, 0)]

@@ -8,8 +8,9 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from server.domain.errors import Unavailable
-from server.domain.feed import PAGE_ENTRIES, Changes, Checkpoint
+from server.domain.errors import TokenExpired, Unavailable
+from server.domain.feed import PAGE_ENTRIES, PAGE_RECIPIENTS, Changes, Checkpoint
+from server.domain.notices import UnknownNotice
 from server.domain.operations import Status
 from server.watch import tailer
 from server.watch.tailer import BEHIND, Page
@@ -206,3 +207,83 @@ async def test_a_stopping_server_sends_its_readers_away_with_a_last_checkpoint()
                 await reader.next()
         assert isinstance(last, Checkpoint)
         assert last.token == told.token
+
+
+async def test_who_comes_back_after_long_keeps_nobody_else_waiting() -> None:
+    """It reads the backlog for itself; what is read for all goes on at the feed's end."""
+    async with watching() as w:
+        operation = w.feed.operation(10_000)
+        async with w.reader(w.filter()) as early:
+            token = (await early.next()).token
+        for first in range(0, 10_000, 100):
+            w.feed.change(operation, *range(first, first + 100))
+        w.feed.asked.clear()
+        async with w.reader(w.filter(), token) as back:
+            await back.next()
+            w.grow()
+            await settled()
+            assert w.feed.asked.count(PAGE_RECIPIENTS) <= 2  # at the end, where there is nothing
+            assert await back.changes(10_000) == [(operation, n) for n in range(10_000)]
+
+
+async def test_i13_reliable_what_retention_takes_during_a_catch_up_is_an_error_and_not_left_out() -> None:
+    async with watching() as w:
+        operation = w.feed.operation(4_000)
+        async with w.reader(w.filter()) as early:
+            token = (await early.next()).token
+        for first in range(0, 4_000, 100):
+            w.feed.change(operation, *range(first, first + 100))
+        async with w.reader(w.filter(), token) as back:
+            seen = await back.changes(500)
+            w.feed.forget(30)
+            with pytest.raises(TokenExpired):
+                await back.changes(4_000)
+        assert seen == [(operation, n) for n in range(len(seen))]
+
+
+async def test_a_feed_that_can_not_be_read_ends_its_own_readers_alone() -> None:
+    async with watching() as w, w.reader(w.filter()) as reader:
+        await reader.next()
+        waiting = asyncio.ensure_future(reader.next())
+        await settled()
+        w.feed.broken.append(KeyError("nobody knows this"))
+        w.feed.operation(1)
+        w.grow()
+        with pytest.raises(KeyError):
+            await waiting
+        async with w.reader(w.filter()) as other:  # what reads for all is still there
+            await other.next()
+            following = asyncio.ensure_future(other.next())
+            await settled()
+            operation = w.feed.operation(1)
+            w.grow()
+            told = await following
+    assert isinstance(told, Changes)
+    assert [each.operation_id for each in told.operations] == [operation]
+
+
+async def test_a_stream_that_opens_while_the_server_stops_is_sent_away_too() -> None:
+    async with watching() as w:
+        w.tailer.close()
+        async with w.reader(w.filter()) as reader:
+            await reader.next()
+            assert isinstance(await reader.next(), Checkpoint)
+            with pytest.raises(Unavailable):
+                await reader.next()
+
+
+async def test_news_that_only_a_newer_version_knows_are_passed_over() -> None:
+    async with watching() as w, w.reader(w.filter()) as early:
+        await early.next()
+        waiting = asyncio.ensure_future(early.next())
+        await settled()
+        w.feed.notice(UnknownNotice())
+        async with w.reader(w.filter()) as late:
+            await late.next()
+            operation = w.feed.operation(1)
+            w.feed.notice(UnknownNotice())
+            w.grow()
+            told = await waiting
+            assert isinstance(told, Changes)
+            assert [each.operation_id for each in told.operations] == [operation]
+            assert told.notices == []

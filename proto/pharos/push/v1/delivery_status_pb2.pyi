@@ -194,7 +194,7 @@ Global___StatusSnapshot: _TypeAlias = StatusSnapshot  # noqa: Y015
 
 @_typing.final
 class StatusChanges(_message.Message):
-    """What one commit changed."""
+    """What one or more whole commits changed."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -457,7 +457,7 @@ class WatchDeliveryStatusResponse(_message.Message):
     """Where this message ends: pass it to go on behind it. Empty in a snapshot that goes on in the next message."""
     @_builtins.property
     def snapshot(self) -> Global___StatusSnapshot:
-        """Comes first, unless the stream was resumed."""
+        """Comes first, unless the stream was resumed or wants none."""
 
     @_builtins.property
     def changes(self) -> Global___StatusChanges:

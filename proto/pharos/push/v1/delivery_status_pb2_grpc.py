@@ -52,10 +52,10 @@ class DeliveryStatusServiceServicer:
         Guarantees:
         - ordered: changes of one account arrive in the order in which they were committed;
         - unique: no change arrives twice on one stream, nor again after a resume;
-        - atomic: the changes of one commit, up to 500 recipients, arrive in one message;
+        - atomic: the recipients that one commit changed, up to 500, arrive in one message;
         - reliable: no change between the snapshot and the end of the stream is left out;
         - resumable: a stream begun with the `resume_token` of any message goes on right behind that message;
-        - bookmarkable: a checkpoint with a fresh token comes at least every 15 seconds;
+        - bookmarkable: from the first message on a checkpoint with a fresh token comes at least every 15 seconds;
         - filtered: `statuses`, `providers` and `reasons` leave out other recipients, and never a checkpoint or the end.
 
         A stream for one operation or for push notifications ends by itself when they are final. Tokens are good for as
