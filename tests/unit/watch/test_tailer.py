@@ -287,3 +287,22 @@ async def test_news_that_only_a_newer_version_knows_are_passed_over() -> None:
             assert isinstance(told, Changes)
             assert [each.operation_id for each in told.operations] == [operation]
             assert told.notices == []
+
+
+async def test_i14_a_reader_that_stops_holds_the_rest_of_a_page_at_most_however_far_the_feed_goes_on() -> None:
+    async with watching() as w, w.reader(w.filter()) as stopped, w.reader(w.filter()) as active:
+        for reader in (stopped, active):
+            await reader.next()
+        waiting = [asyncio.ensure_future(reader.next()) for reader in (stopped, active)]
+        await settled()
+        operation = w.feed.operation(40_000)
+        for first in range(0, 40_000, 500):
+            w.feed.change(operation, *range(first, first + 500))
+        w.grow()
+        first, second = await asyncio.gather(*waiting)  # of a page that has more messages
+        assert first is second
+        del first, second, waiting
+        assert len(await active.changes(39_000)) >= 39_000
+        gc.collect()
+        held = sum(len(each.recipients) for each in gc.get_objects() if isinstance(each, Changes))
+        assert 0 < held <= 2 * PAGE_RECIPIENTS + 500, "what the stopped one waits with, and the ring's newest page"
